@@ -1,0 +1,128 @@
+"""`fraudloop demo`: runs the commands of `fraudloop.pipelines.demo` as a user would, and shows what came out.
+
+Every step is the real command in this process: what is printed above it is what runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json as json_text
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fraudloop.cli.main import run
+from fraudloop.cli.options import JsonOutput, Seed
+from fraudloop.cli.output import console, print_json
+from fraudloop.errors import CheckFailed
+from fraudloop.pipelines.demo import DEFAULT_SEED, DEFAULT_TRANSACTIONS, Example, Explained, Step, explain_three, plots, prepare, steps
+from fraudloop.settings import Settings
+
+
+def command(
+    context: typer.Context,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where everything is written; what an earlier run left is replaced.")
+    ] = Path("out/demo"),
+    transactions: Annotated[int, typer.Option("--transactions", metavar="N", help="Size of the world.")] = DEFAULT_TRANSACTIONS,
+    seed: Seed = DEFAULT_SEED,
+    keep: Annotated[bool, typer.Option("--keep", help="Go on with the world that an earlier run made, instead of a new one.")] = False,
+    json: JsonOutput = False,
+) -> None:
+    """The whole way in a few minutes: make a world, check it, fold it, learn from it, decide unseen days and say why.
+
+    Each step is a command of its own, printed before it runs, on files that stay in the folder.
+    """
+    settings: Settings = context.obj
+    began = time.monotonic()
+    plan = steps(out, transactions, seed)
+    skipped = prepare(out, keep=keep)
+    done: list[dict[str, Any]] = []
+    for number, step in enumerate(plan, 1):
+        if not json:
+            _announce(f"{number} of {len(plan) + 1}", step, kept=step.name in skipped)
+        if step.name in skipped:
+            continue
+        start = time.monotonic()
+        result = _run(step, as_json=json)
+        done.append({"step": step.name, "command": step.command, "seconds": round(time.monotonic() - start, 3), "result": result})
+    explained = explain_three(out, settings)
+    drawn = plots(out)
+    seconds = time.monotonic() - began
+    if json:
+        print_json(
+            {
+                "folder": str(out), "seconds": round(seconds, 3), "steps": done, "method": explained.method, "examples": explained.examples,
+                "plots": [str(path) for path, _ in drawn],
+            }
+        )  # fmt: skip
+        return
+    _rule(f"{len(plan) + 1} of {len(plan) + 1} · three decisions and what drove them")
+    _say("What each fact of the payment added to the score (+ towards fraud, − away from it), the largest first.\n")
+    _show(explained)
+    _rule("what is left to look at")
+    for path, text in drawn:
+        _say(f"{path!s:<42} {text}")
+    _say(f"{out / 'model'!s:<42} the bundle: data only, with a hash for every file")
+    _say(f"\nDone in {seconds:.0f} s. Your own table next: `fraudloop profile FILE` says which features its columns give.")
+
+
+def _run(step: Step, *, as_json: bool) -> Any:
+    """Run the step's command; its document if `as_json`, else it prints for itself. CheckFailed if it fails."""
+    kept = io.StringIO()
+    if as_json:
+        with contextlib.redirect_stdout(kept):
+            code = run([*step.argv, "--json"])
+    else:
+        code = run(step.argv)
+    if code:
+        raise CheckFailed(f"the demo stops: `fraudloop {step.name}` ended with exit code {code}", step=step.name, exit_code=code)
+    return json_text.loads(kept.getvalue()) if as_json else None
+
+
+def _announce(number: str, step: Step, *, kept: bool) -> None:
+    _rule(f"{number} · {step.name}")
+    _say(step.story)
+    _say("(kept from an earlier run)" if kept else "\n$ " + step.command.replace("\n", "\n  ") + "\n")
+
+
+def _show(explained: Explained) -> None:
+    for example in explained.examples:
+        _say(_text(example))
+    member = {
+        method: [name for name, own in explained.method.items() if own == method] for method in dict.fromkeys(explained.method.values())
+    }
+    how = "; ".join(f"{method} ({', '.join(names)})" for method, names in member.items())
+    _say(f"Log-odds before calibration; found by {how}. Each column adds up exactly.\n")
+
+
+def _text(example: Example) -> str:
+    lines = [
+        f"{example.title}: score {example.score:.3f} → {example.decision}; {example.outcome}",
+        f"  {example.transaction_id}, {example.happened}",
+        f"    {_signed(example.base)}  any payment",
+        *(f"    {_signed(reason.contribution)}  {reason.text}" for reason in example.reasons),
+        f"    {_signed(example.others[1])}  {example.others[0]} other facts",
+        f"    {_signed(example.margin)}  together\n",
+    ]
+    return "\n".join(lines)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+6.2f}".replace("-", "−")
+
+
+def _rule(title: str) -> None:
+    from rich.rule import Rule
+
+    out = console(sys.stdout)
+    out.print()
+    out.print(Rule(title, align="left"), width=min(out.width, 110))
+
+
+def _say(text: str) -> None:
+    console(sys.stdout).print(text, markup=False, soft_wrap=True)

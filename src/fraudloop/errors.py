@@ -1,0 +1,49 @@
+"""What can go wrong, grouped by who can act. Each docstring is the default message and says what to do next."""
+
+from __future__ import annotations
+
+
+class FraudloopError(Exception):
+    """Something went wrong; the message says where and what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str | None = None, **fields: object) -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+        self.fields = fields
+
+
+class InputError(FraudloopError):
+    """The caller's input cannot be used; correct it as the message says and try again."""
+
+    exit_code = 2
+
+
+class DefinitionError(InputError):
+    """A feature definition is not understood; correct the name or table it points at."""
+
+
+class ColumnMapError(InputError):
+    """The column map does not fit the file; correct the column it names."""
+
+
+class DataError(InputError):
+    """The data breaks its contract; see the quarantine file for rows, rules and reasons."""
+
+
+class BundleError(InputError):
+    """The model bundle is damaged, tampered with or from a newer version; train it again or restore it from the store."""
+
+
+class SnapshotError(FraudloopError):
+    """The snapshot cannot be restored; rebuild the state by folding the log again."""
+
+
+class RefoldNeeded(FraudloopError):
+    """The kept events do not hold what the new plan asks for; fold the log under it beside the live state and swap."""
+
+
+class CheckFailed(FraudloopError):
+    """A check did not pass; the report says which and why."""
+
+    exit_code = 1

@@ -1,0 +1,188 @@
+"""Every limit of the package, with the argument for its number and how the limits relate.
+
+An argument answers: which failure does a smaller number bring, and which a larger one? Names end in their unit
+where they have one (`_US` microseconds, `_S` seconds, `_DAYS`, `_BYTES`, `_MINOR` minor units of a currency).
+Limits are promises of `docs/semantics.md`: they are constants, not settings, because changing one changes features.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SECOND_US: Final = 1_000_000
+HOUR_US: Final = 3_600 * SECOND_US
+DAY_S: Final = 86_400
+DAY_US: Final = DAY_S * SECOND_US
+
+# --- the fold: what one key may hold -----------------------------------------------------------------------------
+
+#: Kept events of a key in one window, up to which every window feature is exact. Smaller: an ordinary large merchant
+#: (2,000 payments a day for 30 days) would already be approximate. Larger: one hot key could hold more than about
+#: 4 MB (64 B an event), and an event late by a day would move that much memory in the middle of a decision.
+EVENTS_PER_KEY_MAX: Final = 65_536
+
+#: Buckets a window is cut into once its key is beyond EVENTS_PER_KEY_MAX. Smaller: counts late by more than 0.1 % of
+#: the window. Larger: a hot key would need more than 32 kB a window and field.
+BUCKETS_PER_WINDOW: Final = 1_024
+
+#: Buckets of one window and its delay together. A window much shorter than its delay gets longer buckets than its
+#: 1,024th part: an hour after thirty days would otherwise take 700,000 of them.
+BUCKETS_MAX: Final = 16_384
+
+#: How long behind its arrival an event may be and still enter the windows. Smaller: a nightly file of an acquirer, or
+#: a phone that was offline overnight, would be decided without features. Larger: every key keeps its events that much
+#: longer than its longest window.
+LATENESS_MAX_US: Final = 24 * HOUR_US
+
+#: How far ahead of its arrival an event may be dated. Smaller: a terminal with an ordinary clock (minutes off) would be
+#: refused. Larger: one event of the future moves the newest time of its key, and so empties its windows, for that long.
+SKEW_MAX_US: Final = 5 * 60 * SECOND_US
+
+#: The longest window, and the longest delay of a window. Smaller: a year's habit could not be a feature. Larger:
+#: the kept events of a key are no longer a working set but an archive.
+WINDOW_MAX_US: Final = 400 * DAY_US
+
+#: The shortest window. Below a second event times of different systems cannot be compared.
+WINDOW_MIN_US: Final = SECOND_US
+
+#: Different values (country, device, merchant) a key remembers to tell what is new. Smaller: a busy customer's own
+#: merchants would come back as new. Larger: an attacker who rotates device ids could grow one key by more than 8 kB a
+#: field; beyond it the value seen longest ago is dropped.
+NOVELTY_VALUES_MAX: Final = 256
+
+#: How long a value counts as known after it was last seen. Smaller: the yearly holiday is no matter, but a
+#: half-yearly bill would be new each time. Larger: a card stolen long ago would still know its thief's country.
+NOVELTY_DAYS: Final = 180
+NOVELTY_S: Final = NOVELTY_DAYS * DAY_S
+NOVELTY_US: Final = NOVELTY_S * SECOND_US
+
+#: Home without a profile is the most frequent country and place of this many days: a season. Shorter: a long trip
+#: becomes home. Longer: somebody who moved is away from home for months.
+HOME_DAYS: Final = 90
+HOME_US: Final = HOME_DAYS * DAY_US
+
+#: Transactions needed before a home is believed. One or two may be the trip itself; more would leave a customer who
+#: pays once a month without a home.
+HOME_TRANSACTIONS_MIN: Final = 3
+
+# --- a plan ------------------------------------------------------------------------------------------------------
+
+#: Entities of a plan: customer, merchant, device, ip, card and a few of the user's own. Each one costs a state lookup
+#: (a cache miss) for every transaction.
+ENTITIES_MAX: Final = 8
+
+#: Number fields and category fields of a plan. Each one makes every kept event 8 bytes larger.
+NUMBERS_MAX: Final = 16
+CATEGORIES_MAX: Final = 16
+
+#: Features of a plan. The default set has about 60 and the union of champion, challenger, canary and rules a few
+#: hundred; a vector of 512 is 4 kB. More is a mistake in a generated definition file.
+FEATURES_MAX: Final = 512
+
+#: Different (window, delay) pairs of a plan. Each one is followed for every entity and transaction; twenty are many.
+WINDOWS_MAX: Final = 64
+
+#: Length of a feature's, entity's, field's or column's name. Longer ones do not fit a table that a person reads.
+NAME_CHARACTERS_MAX: Final = 128
+
+# --- the door ----------------------------------------------------------------------------------------------------
+
+#: |amount| in minor units, and every other exact number in its smallest unit: ten trillion euros. Smaller: large transfers in currencies with small units (IRR, VND)
+#: would be refused. Larger: EVENTS_PER_KEY_MAX of them no longer fit an exact int64 sum with room to spare below.
+AMOUNT_MINOR_MAX: Final = 10**15
+
+#: Decimal digits after the point that a number field may keep (`value = integer / 10**scale`). More than 9 leaves
+#: an int64 fewer than 10 digits before the point.
+SCALE_MAX: Final = 9
+
+#: The longest id in UTF-8 bytes. Smaller: signed tokens and device fingerprints of some hundred bytes would be
+#: refused. Larger: an id is kept for the whole retention, so a sender could fill the disk with ids.
+ID_BYTES_MAX: Final = 1_024
+
+#: The longest other text (category, status, free column) in UTF-8 bytes; a category is a word, not a document.
+TEXT_BYTES_MAX: Final = 1_024
+
+#: How old or how far in the future the time of an event may be at all: 1970 to 2100. Outside is a wrong unit
+#: (seconds read as milliseconds); inside, what a key remembers of a time fits the bits it has (seconds in 32, days in 16).
+TIMESTAMP_MIN_US: Final = 0
+TIMESTAMP_MAX_US: Final = 4_102_444_800 * SECOND_US
+
+#: Minutes that a local clock may be from UTC: the time zones of the world go from -12:00 to +14:00.
+UTC_OFFSET_MIN_MINUTES: Final = -12 * 60
+UTC_OFFSET_MAX_MINUTES: Final = 14 * 60
+
+#: Coordinates are integers in units of 1e-7 degree (11 mm), the finest that fits int32.
+DEGREE_E7: Final = 10_000_000
+
+#: How long ids, and with them stored answers, are remembered. Shorter: a retry of a dispute (13 months at most with
+#: the card schemes) would be taken for a new payment.
+RETENTION_DAYS: Final = 400
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+#: Columns of an input table. Real ones have below 500; more is a wrong delimiter or a transposed file.
+COLUMNS_MAX: Final = 2_048
+
+#: Transactions of one `Fold.step` over history, so that memory follows the run and not the file:
+#: 1,048,576 rows of 60 features are 500 MB.
+STEP_ROWS_MAX: Final = 1_048_576
+
+# --- bundles -----------------------------------------------------------------------------------------------------
+
+#: One file of a bundle. A booster of 2,000 trees of depth 8 is about 60 MB; larger is not a model but an accident,
+#: and reading it would take the scorer's memory.
+BUNDLE_FILE_BYTES_MAX: Final = 512 * 1024 * 1024
+
+#: Files of a bundle; an ensemble of a few members has about 30.
+BUNDLE_FILES_MAX: Final = 256
+
+INT64_MAX: Final = 2**63 - 1
+INT32_MAX: Final = 2**31 - 1
+
+# --- the synthetic world -----------------------------------------------------------------------------------------
+
+#: Transactions of a synthetic world. Fewer cannot hold a run of each scheme; more do not fit the ten digits of their
+#: ids, and the rows that are planned ahead (a tenth, 80 B each) would need more than 16 GB.
+SIMULATED_TRANSACTIONS_MIN: Final = 100
+SIMULATED_TRANSACTIONS_MAX: Final = 2_000_000_000
+
+#: Customers: below, a share of them means nothing; above, their device numbers (8 each) would reach those of fraudsters.
+SIMULATED_CUSTOMERS_MIN: Final = 10
+SIMULATED_CUSTOMERS_MAX: Final = 100_000_000
+
+#: Merchants: fewer leave no shop in two countries and one online in each; more are beyond any acquirer, and only cost
+#: memory.
+SIMULATED_MERCHANTS_MIN: Final = 20
+SIMULATED_MERCHANTS_MAX: Final = 10_000_000
+
+#: Days: every hour is planned for every clock and habit, about 1 kB an hour; ten years are 100 MB.
+SIMULATED_DAYS_MAX: Final = 3_660
+
+#: Changes of the fraud pattern with time. Each has device numbers of its own for its fraudsters; 64 stretches fill them.
+SIMULATED_CHANGES_MAX: Final = 63
+
+#: Fraud rate: below 1 in 10,000 a demo world holds no fraud; above 1 in 5 it is no longer the rare thing to look for.
+SIMULATED_FRAUD_RATE_MIN: Final = 0.0001
+SIMULATED_FRAUD_RATE_MAX: Final = 0.2
+
+# --- how they relate ---------------------------------------------------------------------------------------------
+# Programmer errors: checked on import, before any event is read.
+
+assert EVENTS_PER_KEY_MAX & (EVENTS_PER_KEY_MAX - 1) == 0, "kept events grow by doubling up to the bound"
+assert BUCKETS_PER_WINDOW * 32 <= EVENTS_PER_KEY_MAX, "the approximate form of a key is far smaller than the exact one"
+assert AMOUNT_MINOR_MAX * 9_223 <= INT64_MAX, "up to 9,223 largest amounts fit an int64; a full window of them needs 128 bits"
+assert AMOUNT_MINOR_MAX < 2**53, "every amount is exact as a float64 too"
+assert AMOUNT_MINOR_MAX**2 * EVENTS_PER_KEY_MAX < 2**127, "sums of squares of a full window fit 128 bits"
+assert 0 < SKEW_MAX_US < LATENESS_MAX_US < WINDOW_MAX_US, "clocks are off by less than mail is late, and mail by less than a window"
+assert 0 < WINDOW_MIN_US < WINDOW_MAX_US, "there are windows"
+assert WINDOW_MAX_US <= RETENTION_DAYS * DAY_US, "no window looks back past what is kept"
+assert HOME_DAYS <= NOVELTY_DAYS <= RETENTION_DAYS, "a home outlives no memory of its places, and these no event"
+assert 2 * WINDOW_MAX_US + LATENESS_MAX_US + TIMESTAMP_MAX_US < INT64_MAX, "time arithmetic never wraps"
+assert TIMESTAMP_MAX_US // SECOND_US < 2**32, "a key remembers when it last saw a value in 32 bits of seconds"
+assert TIMESTAMP_MAX_US // DAY_US < 2**16, "and where it was on a day in 16 bits of days"
+assert 180 * DEGREE_E7 <= INT32_MAX, "a longitude fits int32"
+assert UTC_OFFSET_MIN_MINUTES < 0 < UTC_OFFSET_MAX_MINUTES, "zones lie on both sides of UTC"
+assert ENTITIES_MAX <= 32, "the approximate mask of a vector has 32 bits, and a plan fewer entities"
+assert WINDOWS_MAX <= FEATURES_MAX, "a feature has one window"
+assert SIMULATED_TRANSACTIONS_MAX < 10**10, "ids have ten digits"
+assert SIMULATED_CUSTOMERS_MAX * 8 < 2**30, "devices of customers lie below those of fraudsters"

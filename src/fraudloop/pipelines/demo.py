@@ -1,0 +1,259 @@
+"""The demo: which commands show the whole way from history to a decision, and three decisions of it explained.
+
+The commands are those a user would type, as argument lists; the command line runs them. Here is only what they are,
+where they write, and how the three transactions are chosen and put into words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from fraudloop.decisions.policy import Policy
+from fraudloop.decisions.reasons import Reason, reasons
+from fraudloop.domain.definitions import FeatureSet
+from fraudloop.domain.outcome import Outcome
+from fraudloop.errors import CheckFailed, InputError
+from fraudloop.scoring.attribution import attribute
+from fraudloop.scoring.bundle import Bundle
+from fraudloop.settings import Settings
+from fraudloop.training.table import inputs_of
+
+START: Final = date(2025, 1, 1)
+DAYS: Final = 120
+
+#: Days that are scored and evaluated, after all that training saw; before them the days that training tests on.
+UNSEEN_DAYS: Final = 14
+TEST_DAYS: Final = 14
+
+DEFAULT_TRANSACTIONS: Final = 150_000
+DEFAULT_SEED: Final = 7
+
+#: Fewer hold too little fraud for a validation fold to choose by.
+TRANSACTIONS_MIN: Final = 20_000
+
+#: What the demo trains, so that it is done in a minute. Without it `train` tries four algorithms with several sets of
+#: parameters each on four folds.
+TRAIN_TOML: Final = """\
+# Three algorithms, one set of parameters each, on two validation folds: enough to see, quick to run.
+algorithms = ["logistic", "xgboost", "lightgbm"]
+folds = 2
+threads = 1
+[candidates]
+logistic = [{}]
+xgboost = [{rounds = 120, rate = 0.12}]
+lightgbm = [{rounds = 120, rate = 0.12}]
+"""
+
+#: Rows of ordinary traffic against which a linear member is held.
+_BACKGROUND_ROWS: Final = 1_000
+
+#: What each plot answers, in the order in which to look at them.
+PLOTS: Final[Mapping[str, str]] = {
+    "precision-recall.png": "how much fraud is found, and how many alerts are right, at every threshold",
+    "scores-by-class.png": "how far apart the model holds fraud and genuine payments",
+    "calibration.png": "whether a score of 0.3 means 30 %",
+    "cost-by-threshold.png": "what each review threshold costs, and the one in force",
+    "outcomes.png": "what was approved, reviewed and declined",
+    "importance.png": "what the model is built on",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of the demo. story: what it shows, for people. argv: its words after `fraudloop`."""
+
+    name: str
+    story: str
+    argv: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """The command line, broken before options so that it can be read and pasted."""
+        lines, line = [], f"fraudloop {self.argv[0]}"
+        for word in _groups(self.argv[1:]):
+            if len(line) + len(word) > 108:
+                lines.append(line + " \\")
+                line = "    " + word
+            else:
+                line += " " + word
+        return "\n".join([*lines, line])
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A scored transaction with what drove it. outcome: what happened in the end, in words. base: the margin that a
+    payment has before anything is known of it; base and all contributions add up to the margin. others: how many
+    columns contribute beside those in `reasons`, and how much together."""
+
+    title: str
+    transaction_id: str
+    happened: str
+    score: float
+    decision: str
+    outcome: str
+    base: float
+    reasons: tuple[Reason, ...]
+    others: tuple[int, float]
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The examples, and by member of the model how its contributions were found."""
+
+    examples: tuple[Example, ...]
+    method: Mapping[str, str]
+
+
+def _groups(words: tuple[str, ...]) -> list[str]:
+    out: list[str] = []
+    for word in words:
+        if out and out[-1].startswith("--") and " " not in out[-1] and not word.startswith("--"):
+            out[-1] += " " + word
+        else:
+            out.append(word)
+    return out
+
+
+def steps(folder: Path, transactions: int = DEFAULT_TRANSACTIONS, seed: int = DEFAULT_SEED) -> tuple[Step, ...]:
+    """The commands in order; each reads what those before it wrote into `folder`."""
+    if transactions < TRANSACTIONS_MIN:
+        raise InputError(f"--transactions {transactions} must be at least {TRANSACTIONS_MIN:,}, or there is too little fraud to learn from")
+    table, labels, profiles = (str(folder / name) for name in ("transactions.parquet", "labels.parquet", "profiles.parquet"))
+    beside = ("--labels", labels, "--profiles", profiles)
+    model, scores = str(folder / "model"), str(folder / "scores.parquet")
+    end = START + timedelta(days=DAYS - 1)
+    unseen = f"{end - timedelta(days=UNSEEN_DAYS - 1)}..{end}"
+    before = end - timedelta(days=UNSEEN_DAYS)
+    test = f"{before - timedelta(days=TEST_DAYS - 1)}..{before}"
+    return (
+        Step(
+            "generate",
+            "A world of payments: people with homes and habits, shops, six fraud schemes, labels that come weeks late.",
+            ("generate", "--transactions", str(transactions), "--days", str(DAYS), "--start", str(START), "--seed", str(seed), "--out", table, *beside),
+        ),
+        Step("validate", "Is this table fit to learn from? Bad rows would go to quarantine with row, column, rule and reason.", ("validate", table, *beside)),
+        Step(
+            "features",
+            "For each payment the numbers a live service would have seen at that moment, and nothing that came later.",
+            ("features", table, *beside, "--out", str(folder / "features.parquet")),
+        ),
+        Step(
+            "train",
+            f"Three algorithms side by side, chosen and calibrated on days before the test days; the last {UNSEEN_DAYS} days stay untouched.",
+            ("train", table, *beside, "--test", test, "--config", str(folder / "train.toml"), "--out", model),
+        ),
+        Step(
+            "score",
+            f"The {UNSEEN_DAYS} days that nothing has seen yet, scored by the bundle: each payment approved, reviewed or declined.",
+            ("score", table, *beside, "--model", model, "--period", unseen, "--out", scores),
+        ),
+        Step("evaluate", "What became known of those days since: was it right, and what was it worth?", ("evaluate", scores, "--plots", str(folder / "plots"))),
+    )  # fmt: skip
+
+
+def prepare(folder: Path, *, keep: bool = False) -> tuple[str, ...]:
+    """Make the folder and write train.toml into it. With `keep` the names of steps whose files are already there: the
+    generated world. InputError if it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "train.toml").write_text(TRAIN_TOML, "utf-8")
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot be written ({error.strerror})") from error
+    world = all((folder / f"{name}.parquet").is_file() for name in ("transactions", "labels", "profiles"))
+    return ("generate",) if keep and world else ()
+
+
+def plots(folder: Path) -> list[tuple[Path, str]]:
+    """The plots that are there, with what each shows: those of the unseen days, and what the model is built on."""
+    found = [(folder / ("model/report" if name == "importance.png" else "plots") / name, text) for name, text in PLOTS.items()]
+    return [(path, text) for path, text in found if path.is_file()]
+
+
+def explain_three(folder: Path, settings: Settings, top: int = 5) -> Explained:
+    """A fraud that was caught, a genuine payment that was approved and one in between, with what drove each score.
+
+    The values come from the file of `features` and the scores from the file of `score`: CheckFailed if the bundle gives
+    these values another score, bit for bit.
+    """
+    bundle = Bundle.load(folder / "model")
+    model, policy = bundle.model(), Policy.from_dict(bundle.thresholds)
+    scores = pl.read_parquet(folder / "scores.parquet")
+    everything = pl.read_parquet(folder / "features.parquet")
+    first = everything.join(scores, on="transaction_id", how="semi")["timestamp"].min()
+    earlier = everything.filter(pl.col("timestamp") < pl.lit(first))
+    background = earlier.gather_every(max(1, earlier.height // _BACKGROUND_ROWS))
+    chosen = choose(scores.join(everything, on="transaction_id", how="inner", maintain_order="left"), policy)
+    rows = pl.concat([row for _, row in chosen])
+    inputs = inputs_of(rows, model.numbers, model.words)
+    if model.score(inputs).tolist() != rows["fraud_score"].to_list():
+        raise CheckFailed("the features of `fraudloop features` and those of `fraudloop score` give different scores")
+    found = attribute(bundle, inputs, inputs_of(background, model.numbers, model.words))
+    units = {number.name: settings.base_currency for number in bundle.features.numbers if number.column == "amount_base"}
+    examples = []
+    for at, (title, row) in enumerate(chosen):
+        contributions = dict(zip(found.columns, found.contributions[at].tolist(), strict=True))
+        told = reasons(bundle.features, _values(row, bundle.features), contributions, top=top, units=units)
+        rest = {name: value for name, value in contributions.items() if value and name not in {reason.source for reason in told}}
+        examples.append(
+            Example(
+                title,
+                row["transaction_id"][0],
+                _happened(row),
+                float(row["fraud_score"][0]),
+                row["decision"][0],
+                _outcome(row),
+                float(found.base[at]),
+                tuple(told),
+                (len(rest), sum(rest.values())),
+                float(found.margin[at]),
+            )
+        )
+    return Explained(tuple(examples), found.method)
+
+
+def choose(scored: pl.DataFrame, policy: Policy) -> list[tuple[str, pl.DataFrame]]:
+    """Up to three rows with a title: the fraud with the highest score of those stopped, the largest genuine payment of
+    those approved, and the one under review nearest to the middle between the thresholds. Ties go to the lower id."""
+    fraud, decision = pl.col("is_fraud").fill_null(value=False), pl.col("decision")
+    middle = (policy.review + policy.decline) / 2
+    wanted = [
+        (
+            "A fraud that was caught",
+            scored.filter(fraud & (decision != Outcome.APPROVE.text)).sort(-pl.col("fraud_score"), "transaction_id"),
+        ),
+        (
+            "A genuine payment, approved",
+            scored.filter(~fraud & (decision == Outcome.APPROVE.text)).sort(-pl.col("amount_base"), "transaction_id"),
+        ),
+        ("One in between", scored.filter(decision == Outcome.REVIEW.text).sort((pl.col("fraud_score") - middle).abs(), "transaction_id")),
+    ]
+    return [(title, rows[:1]) for title, rows in wanted if rows.height]
+
+
+def _values(row: pl.DataFrame, features: FeatureSet) -> dict[str, float | str | None]:
+    """The row's features and words by name."""
+    columns: dict[str, Any] = row.row(0, named=True)
+    wanted = set(features.names) | {name for name, kind in row.schema.items() if kind == pl.String or kind.is_float()}
+    return {name: value for name, value in columns.items() if name in wanted}
+
+
+def _happened(row: pl.DataFrame) -> str:
+    values = row.row(0, named=True)
+    place = "online" if values.get("is_online") else f"in {values.get('country')}"
+    return f"{values['timestamp']:%Y-%m-%d %H:%M} UTC, {values.get('merchant_category')}, {place}"
+
+
+def _outcome(row: pl.DataFrame) -> str:
+    """What became known, and when."""
+    values = row.row(0, named=True)
+    if not values.get("is_fraud"):
+        return "nobody has reported it" if values.get("label_known_at") is None else "reported by mistake, and taken back"
+    days = round((values["label_known_at"] - values["timestamp"]).total_seconds() / 86_400)
+    return "reported as fraud " + ("the same day" if days < 1 else "a day later" if days == 1 else f"{days} days later")

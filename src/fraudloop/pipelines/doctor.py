@@ -1,0 +1,141 @@
+"""What a machine has and lacks: Python, packages, compiled kernels, folders, cores and memory, as findings.
+
+It reads the machine and changes nothing, except that kernels which are not ready get compiled.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from fraudloop import compiled
+from fraudloop.settings import Settings
+from fraudloop.telemetry import Progress, silent
+
+#: The default feature set over a million customers with 45 transactions each needs about 1.5 GB of state;
+#: below this a machine still works, on smaller tables.
+MEMORY_ADVISED_BYTES: Final = 4 * 1024**3
+
+DISK_ADVISED_BYTES: Final = 1024**3
+
+#: What each extra is for, as the advice says it.
+_EXTRA_FOR: Final = {
+    "score": "score with a bundle",
+    "data": "validate tables by contract",
+    "train": "train, evaluate and plot",
+    "bench": "compare with pandas and DuckDB",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `needed`: without it nothing works; otherwise `advice` says what it is for."""
+
+    group: str
+    name: str
+    value: str
+    ok: bool
+    needed: bool
+    advice: str = ""
+
+
+def examine(settings: Settings, progress: Progress = silent) -> list[Finding]:
+    """Look at everything, in the order of the table that `fraudloop doctor` prints."""
+    return [_python(), *_packages(), _kernels(progress), *_folders(settings), _cores(), _memory()]
+
+
+def _python() -> Finding:
+    ok = (3, 11) <= sys.version_info[:2] < (3, 14)
+    advice = "" if ok else "use Python 3.11, 3.12 or 3.13"
+    return Finding("python", platform.python_implementation(), platform.python_version(), ok, needed=True, advice=advice)
+
+
+def _packages() -> Iterator[Finding]:
+    """Every requirement of the package and of its extras for users, each once, by what is installed."""
+    wanted: dict[str, list[str]] = {group: [] for group in ("core", *_EXTRA_FOR)}
+    for text in metadata.requires("fraudloop") or ():
+        found = re.match(r"[A-Za-z0-9._-]+", text)
+        extra = re.search(r"""extra\s*==\s*['"]([a-z]+)['"]""", text)
+        assert found is not None, text
+        wanted.setdefault(extra[1] if extra else "core", []).append(found[0])
+    seen: set[str] = {"fraudloop"}
+    for group in ("core", *_EXTRA_FOR):
+        for name in sorted(set(wanted[group]) - seen):
+            seen.add(name)
+            yield _package(group, name)
+
+
+def _package(group: str, name: str) -> Finding:
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        advice = f"pip install {name}" if group == "core" else f"pip install 'fraudloop[{group}]' to {_EXTRA_FOR[group]}"
+        return Finding(group, name, "-", ok=False, needed=group == "core", advice=advice)
+    return Finding(group, name, version, ok=True, needed=group == "core")
+
+
+def _kernels(progress: Progress) -> Finding:
+    """Load every kernel. Machine code that had to be made now shows as files that were not there before."""
+    progress("loading the compiled kernels", 0, 1)
+    before = _machine_code()
+    start = time.monotonic()
+    compiled.warm()
+    seconds = time.monotonic() - start
+    made = len(_machine_code() - before)
+    progress("loading the compiled kernels", 1, 1)
+    if not made:
+        return Finding("kernels", "compiled cache", f"ready, loaded in {seconds:.1f} s", ok=True, needed=True)
+    return Finding("kernels", "compiled cache", f"{made} kernels compiled just now in {seconds:.1f} s", ok=True, needed=True)
+
+
+def _machine_code() -> set[tuple[str, int]]:
+    return {(str(path), path.stat().st_mtime_ns) for folder in compiled.cache_directories() for path in folder.rglob("*.nbc")}
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    kept = [folder for folder in compiled.cache_directories() if folder.is_dir()]
+    if settings.cache_dir is not None:
+        kept = [settings.cache_dir]
+    for name, path in [
+        ("kernel cache", kept[0] if kept else None),
+        ("working folder", Path.cwd()),
+        ("temporary files", Path(tempfile.gettempdir())),
+    ]:
+        if path is None:
+            yield Finding("folders", name, "-", ok=False, needed=False, advice="set FRAUDLOOP_CACHE_DIR to a folder that can be written")
+            continue
+        writable = path.is_dir() and os.access(path, os.W_OK)
+        free = _free_bytes(path)
+        advice = "" if writable else "cannot be written"
+        if writable and free < DISK_ADVISED_BYTES:
+            advice = "less than 1 GB is free"
+        yield Finding(
+            "folders", name, f"{path} ({free / 1e9:.1f} GB free)", writable and not advice, needed=name == "temporary files", advice=advice
+        )
+
+
+def _free_bytes(path: Path) -> int:
+    while not path.exists():
+        path = path.parent
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+def _cores() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Finding("machine", "cores", str(cores), ok=True, needed=False)
+
+
+def _memory() -> Finding:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    ok = total >= MEMORY_ADVISED_BYTES
+    return Finding("machine", "memory", f"{total / 1e9:.1f} GB", ok, needed=False, advice="" if ok else "large tables need 4 GB or more")

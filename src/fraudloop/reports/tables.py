@@ -1,0 +1,96 @@
+"""The metrics of a model as rows of a table for people. It takes the plain data of a report and knows no console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Row = tuple[str, ...]
+
+_ABSENT = "–"
+
+
+def _share(value: Any) -> str:
+    return _ABSENT if value is None else f"{100 * value:.1f} %"
+
+
+def _four(value: Any) -> str:
+    return _ABSENT if value is None else f"{value:.4f}"
+
+
+def _count(value: Any) -> str:
+    return _ABSENT if value is None else f"{value:,.0f}"
+
+
+def metric_rows(columns: Sequence[Mapping[str, Any]], currency: str) -> list[Row]:
+    """One row a metric, one column for each evaluated set of transactions (`training.metrics.evaluate`)."""
+
+    def row(name: str, show: Any, key: str) -> Row:
+        return (name, *(show(column.get(key)) for column in columns))
+
+    def interval(column: Mapping[str, Any], key: str) -> str:
+        found = column.get("intervals_95", {}).get(key)
+        return f"  [{found[0]:.4f}, {found[1]:.4f}]" if found else ""
+
+    def precision_recall(column: Mapping[str, Any], key: str) -> str:
+        counts = column[key]
+        alerts, frauds = counts["true_positive"] + counts["false_positive"], counts["true_positive"] + counts["false_negative"]
+        precision = _share(counts["true_positive"] / alerts if alerts else None)
+        recall = _share(counts["true_positive"] / frauds if frauds else None)
+        return f"{precision} / {recall}"
+
+    def matrix(column: Mapping[str, Any], key: str) -> str:
+        counts = column[key]
+        return f"{counts['true_positive']:,} / {counts['false_positive']:,} / {counts['false_negative']:,}"
+
+    rows: list[Row] = [
+        row("transactions", _count, "transactions"),
+        row("frauds", _count, "frauds"),
+        row("label maturity", _share, "label_maturity"),
+        ("average precision", *(_four(c["average_precision"]) + interval(c, "average_precision") for c in columns)),
+        ("AUC-ROC", *(_four(c["auc_roc"]) + interval(c, "auc_roc") for c in columns)),
+        row("Card Precision@100", _four, "card_precision_100"),
+        row("recall at 90 % precision", _share, "recall_at_90_precision"),
+        (
+            "precision / recall at review budget",
+            *(f"{_share(c['precision_at_budget'])} / {_share(c['recall_at_budget'])}" for c in columns),
+        ),
+        ("  the budget", *(str(c["budget"]) for c in columns)),
+    ]
+    for tier in ("review", "decline"):
+        rows += [
+            (f"above {tier} threshold", *(f"score > {c['thresholds'][tier]:.4f}" for c in columns)),
+            ("  precision / recall", *(precision_recall(c, f"confusion_{tier}") for c in columns)),
+            ("  hits / false alarms / missed", *(matrix(c, f"confusion_{tier}") for c in columns)),
+            row("  F1", _four, f"f1_{tier}"),
+        ]
+    return [
+        *rows,
+        row("alerts a day", _count, "alerts_per_day"),
+        row(f"cost with the model, {currency}", _count, "cost"),
+        row(f"cost without, {currency}", _count, "cost_without_model"),
+        row("saved", _share, "saved_share"),
+        row("calibration error", _four, "calibration_error"),
+        row("Brier score", _four, "brier"),
+    ]
+
+
+def algorithm_rows(validation: Mapping[str, Any], test: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """One row an algorithm: chosen or not, average precision on the validation folds, ranking metrics on the test."""
+    chosen = validation["chosen"]
+    rows: list[Row] = []
+    for name, values in test.items():
+        before = validation["algorithms"][name]
+        rounds = before["params"].get("rounds")
+        rows.append(
+            (
+                name,
+                "yes" if name in chosen else "",
+                _four(before["average_precision"]),
+                _ABSENT if rounds is None else str(rounds),
+                _four(values["average_precision"]),
+                _four(values["auc_roc"]),
+                _four(values["card_precision_100"]),
+            )
+        )
+    return rows

@@ -1,0 +1,252 @@
+"""Boosted trees as one table of nodes and one compiled kernel that walks them, row by row.
+
+It reads what XGBoost (JSON) and LightGBM (text) write themselves. The libraries stay in training: importing either
+loads scikit-learn and pandas where these are installed, and a call costs more than the walk of a small batch.
+Margins (log-odds) are summed in float64 in the order of the trees, so a row's sum does not depend on its batch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudloop.compiled import njit
+from fraudloop.errors import BundleError
+
+#: How many rows walk one tree before the next tree: the rows and the tree stay in the first-level cache together.
+_BLOCK = 64
+
+#: LightGBM reads what is this near to 0 as 0 (its kZeroThreshold, 1e-35 in float32).
+_LIGHTGBM_ZERO = float(np.float32(1e-35))
+
+#: What a missing value does at a node.
+_GO_RIGHT, _GO_LEFT, _AS_ZERO = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class TreeTable:
+    """All nodes of all trees, one after another.
+
+    base: margin before the first tree. roots, depths: int32 [trees]. inputs: how many columns the trees may read.
+    feature: int32 [nodes], 0 at a leaf. threshold: float64 [nodes]. children: int32 [2 nodes], left and right of each
+    node, a leaf its own. missing: uint8 [nodes]. leaf: float64 [nodes], 0 at inner nodes. strict: left is
+    `x < threshold` (XGBoost, float32 inputs), else `x <= threshold` (LightGBM).
+    """
+
+    base: float
+    roots: NDArray[np.int32]
+    depths: NDArray[np.int32]
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float64]
+    children: NDArray[np.int32]
+    missing: NDArray[np.uint8]
+    leaf: NDArray[np.float64]
+    inputs: int
+    strict: bool
+
+    def margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Log-odds float64 [n] of rows float64 [n, inputs]; NaN = missing."""
+        assert x.ndim == 2 and x.shape[1] == self.inputs, "the trees read another number of columns"
+        if self.strict:
+            x = x.astype(np.float32).astype(np.float64)
+        else:
+            x = np.where(np.abs(x) <= _LIGHTGBM_ZERO, 0.0, x)
+        out = np.full(len(x), self.base)
+        _walk(
+            np.ascontiguousarray(x), out, self.roots, self.depths, self.feature, self.threshold, self.children, self.missing, self.leaf, self.strict
+        )  # fmt: skip
+        return out
+
+
+@njit
+def _walk(
+    x: NDArray[np.float64],
+    out: NDArray[np.float64],
+    roots: NDArray[np.int32],
+    depths: NDArray[np.int32],
+    feature: NDArray[np.int32],
+    threshold: NDArray[np.float64],
+    children: NDArray[np.int32],
+    missing: NDArray[np.uint8],
+    leaf: NDArray[np.float64],
+    strict: bool,
+) -> None:
+    # All rows of a block go down one level together: no row waits for another's branch, and a leaf leads to itself.
+    n = len(out)
+    at = np.empty(_BLOCK, np.int32)
+    for start in range(0, n, _BLOCK):
+        rows = min(_BLOCK, n - start)
+        for tree in range(len(roots)):
+            for row in range(rows):
+                at[row] = roots[tree]
+            for _ in range(depths[tree]):
+                for row in range(rows):
+                    node = at[row]
+                    value = x[start + row, feature[node]]
+                    how = missing[node]
+                    absent = math.isnan(value)
+                    if absent and how == _AS_ZERO:
+                        value, absent = 0.0, False
+                    left = (absent and how == _GO_LEFT) or value < threshold[node] or (not strict and value == threshold[node])
+                    at[row] = children[2 * node + 1 - left]
+            for row in range(rows):
+                out[start + row] += leaf[at[row]]
+
+
+def from_xgboost_json(data: bytes, inputs: int, where: str = "model") -> TreeTable:
+    """Read a booster saved by XGBoost as JSON (`gbtree`, `binary:logistic`); BundleError names what is not understood."""
+    try:
+        learner = json.loads(data)["learner"]
+        booster = learner["gradient_booster"]
+        if booster["name"] != "gbtree" or learner["objective"]["name"] != "binary:logistic":
+            raise BundleError(f"{where}: only gbtree boosters with binary:logistic can be scored")
+        if int(learner["learner_model_param"]["num_feature"]) != inputs:
+            raise BundleError(
+                f"{where}: the booster reads {learner['learner_model_param']['num_feature']} columns, the preprocessing gives {inputs}"
+            )
+        chance = float(learner["learner_model_param"]["base_score"].strip("[]"))
+        if not 0.0 < chance < 1.0:
+            raise BundleError(f"{where}: base_score = {chance} must be between 0 and 1")
+        trees = [_xgboost_tree(tree, where) for tree in booster["model"]["trees"]]
+    except (KeyError, TypeError, ValueError, UnicodeDecodeError, AttributeError, OverflowError, RecursionError) as error:
+        raise BundleError(f"{where}: not an XGBoost model in JSON ({type(error).__name__}: {error})") from error
+    return _table(trees, math.log(chance / (1.0 - chance)), inputs, strict=True, where=where)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float64]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    missing: NDArray[np.uint8]
+
+
+def _xgboost_tree(tree: Mapping[str, Any], where: str) -> _Tree:
+    if any(tree["split_type"]):
+        raise BundleError(f"{where}: splits by category sets are not supported; encode categories by the preprocessing")
+    left = np.array(tree["left_children"], np.int32)
+    leaf = left < 0
+    return _Tree(
+        feature=np.where(leaf, -1, np.array(tree["split_indices"], np.int32)).astype(np.int32),
+        threshold=np.array(tree["split_conditions"], np.float32).astype(np.float64),
+        left=left,
+        right=np.array(tree["right_children"], np.int32),
+        missing=np.array(tree["default_left"], np.uint8),
+    )
+
+
+def from_lightgbm_text(data: bytes, inputs: int, where: str = "model") -> TreeTable:
+    """Read a booster saved by LightGBM as text (`binary sigmoid:1`); BundleError names what is not understood."""
+    try:
+        blocks = data.decode("utf-8").split("\nTree=")
+        head = _lines(blocks[0])
+        if (
+            head["objective"] != "binary sigmoid:1"
+            or head.get("num_tree_per_iteration") != "1"
+            or "average_output" in blocks[0].splitlines()
+        ):
+            raise BundleError(f"{where}: only boosters with objective binary and sigmoid 1 can be scored")
+        if int(head["max_feature_idx"]) + 1 != inputs:
+            raise BundleError(f"{where}: the booster reads {int(head['max_feature_idx']) + 1} columns, the preprocessing gives {inputs}")
+        if len(head["tree_sizes"].split()) != len(blocks) - 1 or "\nend of trees" not in blocks[-1]:
+            raise BundleError(f"{where}: the model ends before its last tree")
+        trees = [_lightgbm_tree(_lines(block.split("\nend of trees")[0]), where) for block in blocks[1:]]
+    except (KeyError, ValueError, UnicodeDecodeError, OverflowError, IndexError) as error:
+        raise BundleError(f"{where}: not a LightGBM model in text ({type(error).__name__}: {error})") from error
+    return _table(trees, 0.0, inputs, strict=False, where=where)
+
+
+def _lines(block: str) -> dict[str, str]:
+    return {key: value for key, equals, value in (line.partition("=") for line in block.splitlines()) if equals}
+
+
+def _lightgbm_tree(lines: Mapping[str, str], where: str) -> _Tree:
+    if lines.get("num_cat", "0") != "0" or lines.get("is_linear", "0") != "0":
+        raise BundleError(f"{where}: splits by category sets and linear leaves are not supported")
+    values = np.array(lines["leaf_value"].split(), np.float64)
+    leaves = int(lines["num_leaves"])
+    inner = leaves - 1
+    if len(values) != leaves:
+        raise ValueError("number of leaves")
+    no_children = np.full(leaves, -1, np.int32)
+    no_missing = np.zeros(leaves, np.uint8)
+    if inner == 0:
+        return _Tree(no_children, values, no_children, no_children, no_missing)
+    feature = np.array(lines["split_feature"].split(), np.int32)
+    kind = np.array(lines["decision_type"].split(), np.int64)
+    if np.any(kind & 1):
+        raise BundleError(f"{where}: splits by category sets are not supported")
+    missing_type = (kind >> 2) & 3
+    if np.any(missing_type == 1):
+        raise BundleError(f"{where}: zero_as_missing is not supported")
+    missing = np.where(missing_type == 2, (kind >> 1) & 1, _AS_ZERO).astype(np.uint8)
+
+    def children(key: str) -> NDArray[np.int32]:
+        given = np.array(lines[key].split(), np.int64)
+        return np.where(given < 0, inner + ~given, given).astype(np.int32)
+
+    return _Tree(
+        feature=np.concatenate([feature, no_children]),
+        threshold=np.concatenate([np.array(lines["threshold"].split(), np.float64), values]),
+        left=np.concatenate([children("left_child"), no_children]),
+        right=np.concatenate([children("right_child"), no_children]),
+        missing=np.concatenate([missing, no_missing]),
+    )
+
+
+def _table(trees: Sequence[_Tree], base: float, inputs: int, *, strict: bool, where: str) -> TreeTable:
+    """Join the trees; every walk must end at a leaf of its own tree, so a damaged file cannot hang or read elsewhere."""
+    if not trees:
+        raise BundleError(f"{where}: the model holds no tree")
+    sizes = [len(tree.feature) for tree in trees]
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
+    for number, tree in enumerate(trees):
+        size = len(tree.feature)
+        if not size or {len(tree.threshold), len(tree.left), len(tree.right), len(tree.missing)} != {size}:
+            raise BundleError(f"{where}: tree {number} is cut short")
+        inner = tree.feature >= 0
+        own = np.arange(size)[inner]
+        for side in (tree.left[inner], tree.right[inner]):
+            if np.any(side <= own) or np.any(side >= size):
+                raise BundleError(f"{where}: tree {number} has a node that leads nowhere")
+        if np.any(tree.feature >= inputs) or not np.all(np.isfinite(tree.threshold[~inner])) or np.any(np.isnan(tree.threshold)):
+            raise BundleError(f"{where}: tree {number} reads a column or holds a value that does not exist")
+    feature = np.concatenate([tree.feature for tree in trees])
+    value = np.concatenate([tree.threshold for tree in trees])
+    inner = feature >= 0
+    own = np.arange(len(feature))
+    shift = np.repeat(starts, sizes)
+    sides = [np.where(inner, np.concatenate([getattr(tree, side) for tree in trees]) + shift, own) for side in ("left", "right")]
+    return TreeTable(
+        base=base,
+        roots=starts,
+        depths=np.array([_depth(tree) for tree in trees], np.int32),
+        feature=np.where(inner, feature, 0).astype(np.int32),
+        threshold=np.where(inner, value, 0.0),
+        children=np.stack(sides, axis=1).ravel().astype(np.int32),
+        missing=np.concatenate([tree.missing for tree in trees]),
+        leaf=np.where(inner, 0.0, value),
+        inputs=inputs,
+        strict=strict,
+    )
+
+
+def _depth(tree: _Tree) -> int:
+    """The longest way from the root to a leaf; children stand after their parent."""
+    depth = np.zeros(len(tree.feature), np.int64)
+    for node in np.flatnonzero(tree.feature >= 0):
+        depth[tree.left[node]] = depth[tree.right[node]] = depth[node] + 1
+    return int(depth.max())
+
+
+def warm() -> None:
+    """Run the kernel once, so that its machine code is ready."""
+    leaf = _Tree(np.array([-1], np.int32), np.array([0.5]), np.array([-1], np.int32), np.array([-1], np.int32), np.zeros(1, np.uint8))
+    _table([leaf], 0.0, 1, strict=True, where="warm").margins(np.zeros((1, 1)))

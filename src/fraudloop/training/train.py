@@ -1,0 +1,541 @@
+"""Training: from a feature table to a bundle and its report. Every choice is made on days before the test days.
+
+    validation folds -> which algorithm, which parameters, how many rounds, calibration, thresholds
+    training days    -> the model
+    test days        -> its figures, through the scorers that will serve it; nothing is chosen by them
+
+It reads no file and writes none: `pipelines.train` does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fraudloop.domain.definitions import FeatureSet
+from fraudloop.errors import InputError
+from fraudloop.scoring.bundle import Bundle
+from fraudloop.scoring.calibration import Calibration
+from fraudloop.scoring.inputs import Inputs
+from fraudloop.scoring.model import Member, Model
+from fraudloop.scoring.preprocessing import Preprocessing
+from fraudloop.scoring.scorers import SUFFIXES, load_scorer
+from fraudloop.telemetry import Progress, silent
+from fraudloop.training.algorithms import Fitted, class_weights, find_algorithm, thin
+from fraudloop.training.calibration import fit_calibration
+from fraudloop.training.config import TrainConfig
+from fraudloop.training.metrics import (
+    Bools,
+    Floats,
+    Ints,
+    Scored,
+    auc_roc,
+    average_precision,
+    bootstrap,
+    card_precision,
+    evaluate,
+    exclude_known_compromised,
+    recall_at_precision,
+)
+from fraudloop.training.preprocessing import PLANS, fit_preprocessing
+from fraudloop.training.reference import reference_bytes, reference_profile
+from fraudloop.training.splits import Period, Split, choose_periods, day_of_us, final_split, midnight_us, validation_folds
+from fraudloop.training.table import Truth, amounts, cards, inputs_of, local_days, number_columns, times_us, truth_of, word_columns
+from fraudloop.training.thresholds import cost_curve, suggest
+
+#: Shares of the rounds at which a boosted model is tried on the validation folds.
+CHECKPOINTS: Final = 8
+
+#: How much more average precision a blend needs than the best single algorithm, to be worth its members.
+BLEND_GAIN: Final = 0.001
+
+_DAYS_FROM_1970 = np.datetime64("1970-01-01")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A feature table and, for all of its rows: event time, local day, card code, amount, labels."""
+
+    table: pl.DataFrame
+    numbers: tuple[str, ...]
+    words: tuple[str, ...]
+    zone: str
+    delay_us: int
+    time_us: Ints
+    day: Ints
+    card: Ints
+    amount: Floats
+    truth: Truth
+
+    @staticmethod
+    def of(
+        table: pl.DataFrame,
+        features: Sequence[str],
+        delay_us: int,
+        zone: str = "UTC",
+        words: Sequence[str] | None = None,
+        labels: pl.DataFrame | None = None,
+    ) -> Dataset:
+        """InputError names what the table lacks."""
+        for name in ("transaction_id", "timestamp"):
+            if name not in table.columns:
+                raise InputError(f"the feature table has no column {name!r}")
+        if table.height == 0:
+            raise InputError("the table has no transactions")
+        return Dataset(
+            table, number_columns(table, features), word_columns(table, words), zone, delay_us, times_us(table), local_days(table, zone),
+            cards(table), amounts(table), truth_of(table, delay_us, labels),
+        )  # fmt: skip
+
+    def rows(self, period: Period) -> Ints:
+        """Row numbers of whole days."""
+        first, last = (int((np.datetime64(day) - _DAYS_FROM_1970).astype(np.int64)) for day in (period.first, period.last))
+        return np.flatnonzero((self.day >= first) & (self.day <= last))
+
+    def inputs(self, rows: Ints) -> Inputs:
+        """The raw inputs of some rows."""
+        return inputs_of(self.table[rows], self.numbers, self.words)
+
+    def without_known_compromised(self, rows: Ints, train: Period) -> Ints:
+        """Those of the rows whose card was not yet known as compromised, counting frauds from the first training day on."""
+        begin, _ = train.bounds_us(self.zone)
+        fraud = np.flatnonzero(self.truth.fraud & (self.time_us >= begin))
+        days, index = np.unique(self.day[rows], return_inverse=True)
+        starts = np.array([midnight_us((_DAYS_FROM_1970 + int(day)).astype(object), self.zone) for day in days], np.int64)
+        keep = exclude_known_compromised(self.card, rows, starts[index] if len(rows) else starts, fraud, self.truth.known_us[fraud])
+        return rows[keep]
+
+    def scored(self, rows: Ints, score: Floats, y: Bools) -> Scored:
+        """Scores of some rows with all that metrics ask for. A label is mature once the label delay has passed when the
+        file ends (the last transaction or label known)."""
+        known = self.truth.known_us[self.truth.fraud]
+        end = max(int(self.time_us.max()), int(known.max()) if len(known) else 0)
+        mature = self.time_us[rows] + self.delay_us <= end
+        return Scored(y, score, self.day[rows], self.card[rows], self.amount[rows], mature)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    split: Split
+    train: Ints
+    y_train: Bools
+    validate: Ints
+    y_validate: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What validation chose of one algorithm: parameters (rounds included), margins by fold, average precision by fold."""
+
+    algorithm: str
+    params: dict[str, Any]
+    margins: list[Floats]
+    average_precision: list[float]
+
+    @property
+    def mean(self) -> float:
+        known = [value for value in self.average_precision if not math.isnan(value)]
+        return float(np.mean(known)) if known else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """bundle: not saved yet, without a report. report: what metrics.json holds. test, test_rows: the scored test
+    transactions and their row numbers. headline: the test as judged (config `exclude_known_compromised`)."""
+
+    bundle: Bundle
+    report: dict[str, Any]
+    test: Scored
+    test_rows: Ints
+    headline: Scored
+
+
+def train(
+    table: pl.DataFrame,
+    features: FeatureSet,
+    config: TrainConfig | None = None,
+    *,
+    delay_us: int,
+    zone: str = "UTC",
+    train_period: Period | None = None,
+    test_period: Period | None = None,
+    labels: pl.DataFrame | None = None,
+    origin: Mapping[str, Any] | None = None,
+    progress: Progress = silent,
+) -> TrainResult:
+    """Train side by side, choose, calibrate, suggest thresholds, evaluate.
+
+    table: a feature table (see `training.table`). features: whose values it holds. delay_us: label delay. labels: the
+    history of labels, where labels were taken back. origin: goes into the bundle's manifest as it is.
+    InputError: a period that is empty, outside the data or too early for its labels; no fraud to learn from.
+    """
+    config = config or TrainConfig()
+    data = Dataset.of(table, features.names, delay_us, zone, config.categories, labels)
+    first, last = day_of_us(int(data.time_us.min()), zone), day_of_us(int(data.time_us.max()), zone)
+    train_days, test_days = choose_periods(train_period, test_period, first, last, delay_us)
+    split = final_split(train_days, test_days, delay_us, zone)
+    warnings: list[str] = []
+
+    rows = data.rows(train_days)
+    if not len(rows):
+        raise InputError(f"--train {train_days}: no transactions on these days")
+    y = data.truth.by(split.cut_us)[rows]
+    if not y.any():
+        raise InputError(
+            f"--train {train_days}: none of {len(rows):,} transactions is known as fraud by {_moment(split.cut_us)}; give more days or labels"
+        )
+    if y.all():
+        raise InputError(f"--train {train_days}: all of {len(rows):,} transactions are fraud; there is nothing to tell apart")
+    test_rows = data.rows(test_days)
+    if not len(test_rows):
+        raise InputError(f"--test {test_days}: no transactions on these days")
+    raw = data.inputs(rows)
+    _drop_missing(raw, warnings)
+
+    days = config.fold_days or min(test_days.days, 7)
+    folds = _folds(data, split, validation_folds(train_days, first, delay_us, zone, config.folds, days), config)
+    if not folds:
+        warnings.append("too few training days to hold any back: the first algorithm with its default parameters, uncalibrated")
+    elif not folds[0].split.gap:
+        warnings.append(
+            "too little history for a label delay between training and validation days: choices rest on the last quarter of the training days"
+        )
+    choices = _validate(data, folds, config, progress)
+    chosen = _best(choices, folds, config)
+    oof = _blend([choices[name] for name in chosen], len(folds))
+    y_oof = np.concatenate([fold.y_validate for fold in folds]) if folds else np.zeros(0, bool)
+    rows_oof = np.concatenate([fold.validate for fold in folds]) if folds else np.zeros(0, np.int64)
+    calibration = fit_calibration(oof, y_oof, config.calibration)
+    score_oof = calibration.apply(oof)
+    thresholds = suggest(y_oof, score_oof, data.amount[rows_oof], data.day[rows_oof], config.costs, config.budget)
+
+    fitted = _fit_final(raw, y, choices, chosen, config, progress)
+    bundle = _bundle(features, fitted, chosen, calibration, thresholds, origin)
+    progress("scoring the test days", 0, 1)
+    x_test = data.inputs(test_rows)
+    score = bundle.model().score(x_test)
+    test = data.scored(test_rows, score, data.truth.fraud[test_rows])
+    kept = data.without_known_compromised(test_rows, train_days)
+    at_kept = np.searchsorted(test_rows, kept)
+    sides = _side_by_side(x_test, fitted, test, at_kept if config.exclude_known_compromised else np.arange(len(test_rows)))
+    progress("scoring the test days", 1, 1)
+
+    headline = test[at_kept] if config.exclude_known_compromised else test
+    measured = {
+        "all": evaluate(test, thresholds["review"], thresholds["decline"], config.costs, config.budget),
+        "without_known_compromised": evaluate(test[at_kept], thresholds["review"], thresholds["decline"], config.costs, config.budget),
+    }
+    if config.bootstrap:
+        for name, part in (("all", test), ("without_known_compromised", test[at_kept])):
+            measured[name]["intervals_95"] = {
+                "average_precision": bootstrap(part, average_precision, rounds=config.bootstrap, seed=config.seed),
+                "auc_roc": bootstrap(part, auc_roc, rounds=config.bootstrap, seed=config.seed),
+            }
+    report = {
+        "training": {
+            "period": str(train_days),
+            "transactions": len(rows),
+            "frauds": int(y.sum()),
+            "frauds_not_known_by_the_cut": int((data.truth.fraud[rows] & ~y).sum()),
+            "without_label": int((~data.truth.stated[rows]).sum()),
+            "label_delay_days": delay_us / 86_400_000_000,
+            "cut": _moment(split.cut_us),
+        },
+        "validation": _validation_report(folds, choices, chosen, oof, y_oof, score_oof, data, rows_oof),
+        "test": {
+            "period": str(test_days),
+            "headline": "without_known_compromised" if config.exclude_known_compromised else "all",
+            **measured,
+        },
+        "algorithms": sides,
+        "thresholds": thresholds,
+        "importance": _importance(fitted, chosen),
+        "cost_curve": cost_curve(headline.y, headline.score, headline.amount, config.costs),
+        "config": config.to_dict(),
+        "warnings": warnings,
+    }
+    profile = reference_profile(raw, score_oof if len(score_oof) else bundle.model().score(raw))
+    files = {
+        **bundle.files,
+        "metrics.json": to_json(report),
+        "reference.parquet": reference_bytes(
+            profile, {"fraudloop": "reference profile", "rows": str(len(rows)), "period": str(train_days)}
+        ),
+    }
+    return TrainResult(Bundle(files, bundle.members, bundle.origin), report, test, test_rows, headline)
+
+
+def _drop_missing(raw: Inputs, warnings: list[str]) -> None:
+    empty = [name for at, name in enumerate(raw.names) if not np.isfinite(raw.values[:, at]).any()]
+    if len(empty) == len(raw.names):
+        raise InputError(
+            "no feature has a value on the training days; map the columns that features are made of (`fraudloop profile FILE` shows which)"
+        )
+    if empty:
+        warnings.append(
+            f"{len(empty)} features have no value on the training days and are not used: {', '.join(empty[:8])}{' …' if len(empty) > 8 else ''}"
+        )
+
+
+def _folds(data: Dataset, split: Split, folds: Iterable[Split], config: TrainConfig) -> list[_Fold]:
+    """The rows and labels of the folds; a fold without both classes in training, or without transactions, is left out.
+    Validation labels are those known by the cut of the real training: later ones are not there yet."""
+    final = data.truth.by(split.cut_us)
+    out = []
+    for fold in folds:
+        train, validate = data.rows(fold.train), data.rows(fold.test)
+        y = data.truth.by(fold.cut_us)[train]
+        if config.exclude_known_compromised and len(validate):
+            validate = data.without_known_compromised(validate, fold.train)
+        if len(validate) and y.any() and not y.all():
+            out.append(_Fold(fold, train, y, validate, final[validate]))
+    return out
+
+
+def _validate(data: Dataset, folds: Sequence[_Fold], config: TrainConfig, progress: Progress) -> dict[str, _Choice]:
+    """Fit every algorithm with every parameter set on every fold; the best set of each by mean average precision."""
+    work = sum(len(config.settings_of(name)) for name in config.algorithms) * len(folds)
+    tried: dict[tuple[str, int, int], tuple[list[Floats], list[float]]] = {}
+    done = 0
+    for fold in folds:
+        chosen_rows, _ = thin(fold.y_train, np.ones(len(fold.train)), config.fold_rows_max, config.seed)
+        raw_train, raw_validate = data.inputs(fold.train[chosen_rows]), data.inputs(fold.validate)
+        y = fold.y_train[chosen_rows]
+        thinned = (~fold.y_train).sum() / max(1, (~y).sum())
+        tables: dict[str, tuple[Floats, Floats]] = {}
+        for name in config.algorithms:
+            family = find_algorithm(name).family
+            if family not in tables:
+                fitted = fit_preprocessing(raw_train, PLANS[family])
+                tables[family] = fitted.apply(raw_train), fitted.apply(raw_validate)
+            x_train, x_validate = tables[family]
+            for number, params in enumerate(config.settings_of(name)):
+                progress("validating", done, work)
+                weight = class_weights(y, config.fraud_weight) * np.where(y, 1.0, thinned)
+                model = _fit(name, x_train, y, weight, params, config.seed, config.threads)
+                rounds = _checkpoints(params)
+                for at, margins in zip(rounds, model.staged(x_validate, rounds), strict=True):
+                    kept = tried.setdefault((name, number, at), ([], []))
+                    kept[0].append(margins)
+                    kept[1].append(average_precision(fold.y_validate, margins))
+                done += 1
+                progress("validating", done, work)
+    choices = {}
+    for name in config.algorithms:
+        options = []
+        for number, params in enumerate(config.settings_of(name)):
+            for at in _checkpoints(params):
+                margins_by_fold, by_fold = tried.get((name, number, at), ([], []))
+                final = {**params, "rounds": at} if find_algorithm(name).staged else dict(params)
+                options.append(_Choice(name, final, margins_by_fold, by_fold))
+        if folds:
+            choices[name] = max(options, key=lambda c: -1.0 if math.isnan(c.mean) else c.mean)
+        else:
+            choices[name] = options[-1]
+    return choices
+
+
+def _checkpoints(params: Mapping[str, Any]) -> list[int]:
+    """The numbers of rounds to try, ending with all of them; [0] for a model without rounds."""
+    rounds = params.get("rounds")
+    if rounds is None:
+        return [0]
+    return sorted({max(1, round(rounds * part / CHECKPOINTS)) for part in range(1, CHECKPOINTS + 1)})
+
+
+def _fit(name: str, x: Floats, y: Bools, weight: Floats, params: Mapping[str, Any], seed: int, threads: int) -> Fitted:
+    algorithm = find_algorithm(name)
+    rows, weights = thin(y, weight, int(params["rows_max"]), seed)
+    return algorithm.fit(x[rows], y[rows], weights, params, seed, threads)
+
+
+def _best(choices: Mapping[str, _Choice], folds: Sequence[_Fold], config: TrainConfig) -> list[str]:
+    """The algorithms of the model: the best by mean validation average precision, or the best few if their mean is better."""
+    names = list(choices)
+    ranked = sorted(names, key=lambda name: (-(choices[name].mean if not math.isnan(choices[name].mean) else -1.0), names.index(name)))
+    best, best_value = ranked[:1], choices[ranked[0]].mean
+    if not folds or math.isnan(best_value) or not config.blend:
+        return best
+    for size in range(2, len(ranked) + 1):
+        means = [np.mean([choices[name].margins[k] for name in ranked[:size]], axis=0) for k in range(len(folds))]
+        value = float(np.nanmean([average_precision(fold.y_validate, margins) for fold, margins in zip(folds, means, strict=True)]))
+        if value > best_value + BLEND_GAIN:
+            best, best_value = ranked[:size], value
+    return best
+
+
+def _blend(choices: Sequence[_Choice], folds: int) -> Floats:
+    """The validation margins of the chosen model, folds one after another."""
+    if not folds:
+        return np.zeros(0)
+    return np.concatenate([np.mean([choice.margins[k] for choice in choices], axis=0) for k in range(folds)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Final:
+    algorithm: str
+    params: dict[str, Any]
+    preprocessing: str
+    fitted_preprocessing: Preprocessing
+    models: list[Fitted]
+
+
+def _fit_final(
+    raw: Inputs, y: Bools, choices: Mapping[str, _Choice], chosen: Sequence[str], config: TrainConfig, progress: Progress
+) -> dict[str, _Final]:
+    """Every algorithm on the training days; those chosen with all their seeds."""
+    out: dict[str, _Final] = {}
+    tables: dict[str, tuple[Preprocessing, Floats]] = {}
+    weight = class_weights(y, config.fraud_weight)
+    members = {name: config.members if name in chosen and find_algorithm(name).staged else 1 for name in choices}
+    work = sum(members.values())
+    done = 0
+    for name, choice in choices.items():
+        family = find_algorithm(name).family
+        if family not in tables:
+            fitted = fit_preprocessing(raw, PLANS[family])
+            tables[family] = fitted, fitted.apply(raw)
+        preprocessing, x = tables[family]
+        models = []
+        for member in range(members[name]):
+            progress("training", done, work)
+            models.append(_fit(name, x, y, weight, choice.params, config.seed + member, config.threads))
+            done += 1
+            progress("training", done, work)
+        out[name] = _Final(name, choice.params, family, preprocessing, models)
+    return out
+
+
+def _bundle(
+    features: FeatureSet,
+    fitted: Mapping[str, _Final],
+    chosen: Sequence[str],
+    calibration: Calibration,
+    thresholds: Mapping[str, Any],
+    origin: Mapping[str, Any] | None,
+) -> Bundle:
+    """The bundle of the chosen algorithms; metrics and the reference profile come later."""
+    files: dict[str, bytes] = {}
+    members = []
+    for name in chosen:
+        final = fitted[name]
+        for number, model in enumerate(final.models):
+            file = f"models/{name}-{number + 1}{SUFFIXES[model.model_format]}"
+            files[file] = model.encode()
+            members.append(
+                {
+                    "name": f"{name}-{number + 1}", "algorithm": name, "file": file, "format": model.model_format, "preprocessing": final.preprocessing,
+                    "weight": 1.0 / len(final.models), "params": final.params,
+                }
+            )  # fmt: skip
+    used = {fitted[name].preprocessing: fitted[name].fitted_preprocessing for name in chosen}
+    read = {name for p in used.values() for name in p.numbers}
+    files["features.json"] = to_json(features.select(name for name in features.names if name in read).to_dict())
+    files["preprocessing.json"] = to_json({"preprocessings": {name: p.to_dict() for name, p in used.items()}})
+    files["calibration.json"] = to_json(calibration.to_dict())
+    files["thresholds.json"] = to_json(thresholds)
+    return Bundle(files, tuple(members), dict(origin or {}))
+
+
+def _side_by_side(x_test: Inputs, fitted: Mapping[str, _Final], test: Scored, at: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+    """Ranking metrics of each algorithm alone on the test days, by its own margins; informs, chooses nothing."""
+    out = {}
+    flat = Calibration(np.array([-1.0, 1.0]), np.array([0.25, 0.75]))
+    for name, final in fitted.items():
+        bundle_model = _single(final, flat)
+        margins = bundle_model.margins(x_test)
+        part = Scored(test.y, margins, test.day, test.card, test.amount, test.mature)[at]
+        values = evaluate_ranking(part)
+        out[name] = values
+    return out
+
+
+def _single(final: _Final, calibration: Calibration) -> Model:
+    columns = len(final.fitted_preprocessing.outputs)
+    scorer = load_scorer(final.models[0].model_format, final.models[0].encode(), columns, final.algorithm)
+    return Model((Member(final.algorithm, scorer, final.preprocessing),), {final.preprocessing: final.fitted_preprocessing}, calibration)
+
+
+def evaluate_ranking(data: Scored) -> dict[str, float]:
+    """The metrics that need an order only, no calibrated score."""
+    return {
+        "average_precision": average_precision(data.y, data.score),
+        "auc_roc": auc_roc(data.y, data.score),
+        "card_precision_100": card_precision(data.y, data.score, data.day, data.card),
+        "recall_at_90_precision": recall_at_precision(data.y, data.score),
+    }
+
+
+def _validation_report(
+    folds: Sequence[_Fold],
+    choices: Mapping[str, _Choice],
+    chosen: Sequence[str],
+    margins: Floats,
+    y: Bools,
+    score: Floats,
+    data: Dataset,
+    rows: Ints,
+) -> dict[str, Any]:
+    by_fold = []
+    start = 0
+    for fold in folds:
+        end = start + len(fold.validate)
+        part = data.scored(rows[start:end], margins[start:end], y[start:end])
+        by_fold.append(
+            {
+                "train": str(fold.split.train), "validate": str(fold.split.test), "train_transactions": len(fold.train), "train_frauds": int(fold.y_train.sum()),
+                "transactions": len(fold.validate), "frauds": int(fold.y_validate.sum()), **evaluate_ranking(part),
+            }
+        )  # fmt: skip
+        start = end
+    return {
+        "folds": by_fold,
+        "algorithms": {
+            name: {"average_precision": c.mean, "by_fold": c.average_precision, "params": c.params} for name, c in choices.items()
+        },
+        "chosen": list(chosen),
+    }
+
+
+def _importance(fitted: Mapping[str, _Final], chosen: Sequence[str]) -> list[dict[str, Any]]:
+    """What each column contributed to the members' fit, shares of 1, the largest first; one-hot columns are added up."""
+    total: dict[str, float] = {}
+    for name in chosen:
+        final = fitted[name]
+        for model in final.models:
+            values = model.importance()
+            whole = float(values.sum())
+            at = 0
+            for step in final.fitted_preprocessing.steps:
+                share = float(values[at : at + len(step.outputs)].sum()) / whole if whole > 0 else 0.0
+                total[step.column] = total.get(step.column, 0.0) + share / len(final.models) / len(chosen)
+                at += len(step.outputs)
+    return [{"column": column, "share": share} for column, share in sorted(total.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def to_json(value: object) -> bytes:
+    """JSON with an end of line; NaN and infinities become null, tuples lists."""
+    return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    return value
+
+
+def _moment(us: int) -> str:
+    return str(np.datetime64(us, "us").astype("datetime64[s]")) + "Z"

@@ -1,0 +1,129 @@
+"""Every benchmark case runs in a tiny setting and gives figures; what it compares or claims is checked while it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from benchmarks import bench_fold, bench_fold_vs, bench_handbook, bench_scoring, run
+from benchmarks.tables import show
+from benchmarks.worlds import Payments, handbook_shaped, labels_of
+from fraudloop.domain.definitions import FeatureSet
+from fraudloop.door.events import LABEL, TRANSACTION
+from fraudloop.limits import DAY_US
+
+CASES = {"fold", "fold_vs", "scoring", "handbook"}
+
+
+def test_the_cases_are_those_of_the_page() -> None:
+    assert {path.stem.removeprefix("bench_") for path in run.find(run.FOLDER, [])} == CASES
+    page = (run.FOLDER / "README.md").read_text("utf-8")
+    assert all(f"| `{name}` |" in page for name in CASES)
+
+
+def test_the_fold_is_timed_and_its_state_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = bench_fold.Sizes(
+        rounds=1,
+        customers=40,
+        terminals=100,
+        days=20,
+        few=50,
+        few_warm=600,
+        few_timed=900,
+        many=400,
+        many_warm=400,
+        many_timed=800,
+        batches=5,
+        chunk=300,
+    )
+    figures = bench_fold.main(sizes=tiny)
+    few, many = figures["default_few"], figures["default_many"]
+    assert isinstance(few, dict) and isinstance(many, dict)
+    assert few["runs"] == 3 and few["transactions"] == 900 and few["transactions_per_cpu_s"] > 0
+    assert few["micro_batch"]["median_us"] <= few["micro_batch"]["p99_us"]
+    assert few["state_bytes_per_customer"] > max(few["bytes_by_part"].values()) > 0
+    assert many["keep"]["snapshot_bytes"] > 0
+    assert "A live micro-batch of 32" in capsys.readouterr().out
+
+
+def test_all_engines_give_the_fold_s_values(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = bench_fold_vs.main(sizes=bench_fold_vs.Sizes(customers=60, terminals=150, days=60, rounds=1))
+    for title in ("counts and means", "counts, means and fraud rates"):
+        part = figures[title]
+        assert isinstance(part, dict)
+        assert set(part) == {"fold", "fold, door included", "Polars", "DuckDB", "pandas"}
+        assert all(row["largest_difference"] <= bench_fold_vs.TOLERANCE for row in part.values())
+    assert "CPU / fold" in capsys.readouterr().out
+
+
+def test_a_wrong_value_stops_the_comparison() -> None:
+    right = {"customer_count_1d": np.array([1.0, 2.0]), "merchant_count_1d_after_7d": np.array([0.0, 3.0])}
+    wrong = {**right, "merchant_count_1d_after_7d": np.array([0.0, 3.0001])}
+    none = np.zeros(2, np.bool_)
+    assert bench_fold_vs.check("same", right, right, none) == 0.0
+    with pytest.raises(AssertionError, match="merchant_count_1d_after_7d"):
+        bench_fold_vs.check("wrong", wrong, right, none)
+
+
+def test_every_format_is_scored_at_every_batch_size(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = bench_scoring.main(sizes=bench_scoring.Sizes(customers=50, rows=3_000, trees=12, depth=3, rounds=1, call_rows=40))
+    for name in ("logistic", "forest", "xgboost", "lightgbm", "all four"):
+        by_batch = figures[name]
+        assert isinstance(by_batch, dict) and set(by_batch) == {"1", "7", "32", "1000"}
+        assert all(row["bundle"]["call_us"] > 0 for row in by_batch.values())
+    assert "xgboost, library" in capsys.readouterr().out
+
+
+def test_the_handbook_case_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv(bench_handbook.FILE, raising=False)
+    assert "FRAUDLOOP_HANDBOOK" in str(bench_handbook.main()["skipped"])
+    assert "skipped" in capsys.readouterr().out
+
+
+def test_the_handbook_case_refuses_a_table_of_other_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = handbook_shaped(60, 150, 150)
+    file = tmp_path / "transactions.parquet"
+    made.select(
+        pl.col("transaction_id").cast(pl.Int32).alias("TRANSACTION_ID"), pl.col("timestamp").dt.replace_time_zone(None).alias("TX_DATETIME"),
+        pl.col("customer_id").cast(pl.Int32).alias("CUSTOMER_ID"), pl.col("merchant_id").cast(pl.Int32).alias("TERMINAL_ID"),
+        (pl.col("amount_minor") / 100).alias("TX_AMOUNT"), pl.col("is_fraud").cast(pl.Int8).alias("TX_FRAUD"),
+    ).write_parquet(file)  # fmt: skip
+    monkeypatch.setenv(bench_handbook.FILE, str(file))
+    with pytest.raises(AssertionError, match="other rows than the protocol's"):
+        bench_handbook.main(quick=True)
+    # The models themselves run on a made table too: own model, and the book's.
+    data, values = bench_handbook._load(str(file), "compact")
+    fold = bench_handbook.Fold.of(data, bench_handbook.TEST_FOLDS[0])
+    results = bench_handbook.run(bench_handbook.own({**bench_handbook.OWN, "rounds": 5}, 2), values, [fold])
+    assert 0.5 < results.mean[0] <= 1.0 and 0.0 < results.mean[1] < 1.0
+
+
+def test_made_tables_have_the_shape_they_promise() -> None:
+    table = handbook_shaped(300, 600, 60)
+    assert table.equals(handbook_shaped(300, 600, 60))
+    assert table["timestamp"].is_sorted() and table["transaction_id"].n_unique() == table.height
+    assert 300 * 60 * 1.6 < table.height < 300 * 60 * 2.4
+    assert labels_of(table).height == int(table["is_fraud"].sum()) > 0
+
+
+def test_payments_come_in_the_same_order_however_they_are_cut() -> None:
+    features = FeatureSet.load("default")
+    payments = Payments.make(100, 3_000)
+    assert len(np.unique(payments.customer[:100])) == 100
+    whole = payments.events(features, 0, 3_000)
+    runs = list(payments.runs(features, 700))
+    for field in ("kind", "time_us", "received_us", "keys", "numbers"):
+        assert np.array_equal(np.concatenate([getattr(run, field) for run in runs]), getattr(whole, field))
+    assert bool((np.diff(whole.time_us) >= 0).all())
+    assert whole.transactions == 3_000
+    labels = int((whole.kind == LABEL).sum())
+    assert labels == int((payments.fraud & (payments.time_us + DAY_US <= payments.time_us[-1])).sum()) > 0
+    assert set(np.unique(whole.kind)) == {LABEL, TRANSACTION}
+
+
+def test_a_table_is_printed_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    show("title", ["a", "b"], [["long name", 5], ["x", 1_000]])
+    assert capsys.readouterr().out.splitlines() == ["", "title", "  a             b", "  long name     5", "  x          1000"]

@@ -1,0 +1,150 @@
+"""The tree kernel against the libraries that made the trees, and files of trees that are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pytest
+import xgboost
+from numpy.typing import NDArray
+
+from fraudloop.errors import BundleError
+from fraudloop.scoring.trees import TreeTable, from_lightgbm_text, from_xgboost_json
+
+Floats = NDArray[np.float64]
+
+
+def rows(n: int = 3_000, missing: float = 0.15) -> tuple[Floats, NDArray[np.bool_]]:
+    random = np.random.default_rng(3)
+    x = random.normal(size=(n, 6))
+    x[:, 1] = np.round(x[:, 1])  # many equal values, zeros among them
+    x[:, 2] = random.integers(0, 3, n)
+    y = x[:, 0] + 0.5 * x[:, 1] + random.normal(size=n) > 2.0
+    x[random.random(x.shape) < missing] = np.nan
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def xgb() -> tuple[bytes, Any]:
+    x, y = rows()
+    settings = {"objective": "binary:logistic", "max_depth": 5, "eta": 0.3, "base_score": 0.3, "nthread": 1, "verbosity": 0}
+    booster = xgboost.train(settings, xgboost.DMatrix(x.astype(np.float32), y), 40)
+    return bytes(booster.save_raw("json")), booster
+
+
+@pytest.fixture(scope="module", params=[0.15, 0.0], ids=["trained with missing", "trained without"])
+def lgb(request: pytest.FixtureRequest) -> tuple[bytes, Any]:
+    x, y = rows(missing=request.param)
+    settings = {"objective": "binary", "num_leaves": 20, "num_threads": 1, "verbosity": -1, "deterministic": True}
+    booster = lightgbm.train(settings, lightgbm.Dataset(x, y.astype(float)), 40)
+    return booster.model_to_string().encode(), booster
+
+
+def odd_rows() -> Floats:
+    """Rows at thresholds, missing everywhere, zero, tiny and huge."""
+    x, _ = rows(2_000)
+    special = np.array([0.0, -0.0, 1e-40, -1e-36, 1e30, -1e30, np.nan, 1.0])
+    return np.concatenate([x, np.repeat(special[:, None], 6, axis=1)])
+
+
+# XGBoost adds up in float32, the kernel in float64: a few units of the sixth decimal.
+def test_xgboost_margins_are_those_of_the_library(xgb: tuple[bytes, Any]) -> None:
+    data, booster = xgb
+    x = odd_rows()
+    expected = booster.predict(xgboost.DMatrix(x.astype(np.float32)), output_margin=True)
+    np.testing.assert_allclose(from_xgboost_json(data, 6).margins(x), expected, atol=1e-5, rtol=0)
+
+
+def test_lightgbm_margins_are_those_of_the_library(lgb: tuple[bytes, Any]) -> None:
+    data, booster = lgb
+    x = odd_rows()
+    np.testing.assert_allclose(from_lightgbm_text(data, 6).margins(x), booster.predict(x, raw_score=True), atol=1e-12, rtol=0)
+
+
+def test_a_threshold_of_the_trees_itself_goes_the_library_s_way(xgb: tuple[bytes, Any], lgb: tuple[bytes, Any]) -> None:
+    sides: list[tuple[TreeTable, Callable[[Floats], Floats]]] = [
+        (from_xgboost_json(xgb[0], 6), lambda x: xgb[1].predict(xgboost.DMatrix(x.astype(np.float32)), output_margin=True)),
+        (from_lightgbm_text(lgb[0], 6), lambda x: lgb[1].predict(x, raw_score=True)),
+    ]
+    for table, predict in sides:
+        inner = table.children[::2] != np.arange(len(table.feature))
+        x = np.zeros((int(inner.sum()), 6))
+        x[np.arange(len(x)), table.feature[inner]] = table.threshold[inner]
+        np.testing.assert_allclose(table.margins(x), predict(x), atol=1e-5, rtol=0)
+
+
+def test_a_constant_model_of_lightgbm_is_one_leaf() -> None:
+    booster = lightgbm.train(
+        {"objective": "binary", "verbosity": -1, "min_data_in_leaf": 50}, lightgbm.Dataset(np.arange(60.0)[:, None], np.arange(60) % 2), 3
+    )
+    margins = from_lightgbm_text(booster.model_to_string().encode(), 1).margins(np.array([[3.0]]))
+    np.testing.assert_allclose(margins, booster.predict(np.array([[3.0]]), raw_score=True))
+
+
+def edit(data: bytes, change: Callable[[Any], None]) -> bytes:
+    body = json.loads(data)
+    change(body)
+    return json.dumps(body).encode()
+
+
+def first_tree(body: Any) -> Any:
+    return body["learner"]["gradient_booster"]["model"]["trees"][0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda b: first_tree(b)["left_children"].__setitem__(0, 0),
+        lambda b: first_tree(b)["right_children"].__setitem__(0, 10_000),
+        lambda b: first_tree(b)["split_indices"].__setitem__(0, 6),
+        lambda b: first_tree(b)["split_indices"].pop(),
+        lambda b: first_tree(b)["split_type"].__setitem__(0, 1),
+        lambda b: b["learner"]["gradient_booster"].__setitem__("name", "dart"),
+        lambda b: b["learner"]["objective"].__setitem__("name", "reg:squarederror"),
+        lambda b: b["learner"]["learner_model_param"].__setitem__("base_score", "[2E0]"),
+        lambda b: b["learner"]["gradient_booster"]["model"].__setitem__("trees", []),
+        lambda b: b.pop("learner"),
+    ],
+)
+def test_a_changed_xgboost_file_is_refused_and_never_walked(xgb: tuple[bytes, Any], change: Callable[[Any], None]) -> None:
+    with pytest.raises(BundleError, match=r"models/x\.json"):
+        from_xgboost_json(edit(xgb[0], change), 6, "models/x.json")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("objective=binary sigmoid:1", "objective=regression"),
+        ("num_cat=0", "num_cat=1"),
+        ("end of trees", "end of"),
+        ("left_child=1", "left_child=9999"),
+        ("left_child=1", "left_child=0"),
+        ("max_feature_idx=5", "max_feature_idx=50"),
+        ("tree_sizes=", "tree_sizes=1 "),
+        ("is_linear=0", "is_linear=1"),
+        ("leaf_value=", "leaf_value=x "),
+    ],
+)
+def test_a_changed_lightgbm_file_is_refused_and_never_walked(lgb: tuple[bytes, Any], old: str, new: str) -> None:
+    text = lgb[0].decode()
+    if old == "left_child=1" and old not in text:
+        pytest.skip("the first split of this model has no inner node on its left")
+    assert old in text
+    with pytest.raises(BundleError, match=r"models/l\.txt"):
+        from_lightgbm_text(text.replace(old, new, 1).encode(), 6, "models/l.txt")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80\x04pickle", b"[]", b"{}", b"\xff\xfe", b"[" * 100_000])
+def test_bytes_that_are_no_model_are_refused(data: bytes) -> None:
+    for read in (from_xgboost_json, from_lightgbm_text):
+        with pytest.raises(BundleError):
+            read(data, 6)
+
+
+def test_the_wrong_number_of_columns_is_refused(xgb: tuple[bytes, Any]) -> None:
+    with pytest.raises(BundleError, match="reads 6 columns, the preprocessing gives 7"):
+        from_xgboost_json(xgb[0], 7)

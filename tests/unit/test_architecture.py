@@ -1,0 +1,56 @@
+"""What importing a room loads: the serving path stays free of training libraries, the package itself of everything heavy."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import fraudloop
+
+#: Rooms on the way of a decision, as docs/architecture.md lists them.
+SERVING = ("domain", "door", "features", "scoring", "decisions")
+
+TRAINING_LIBRARIES = {"pandas", "sklearn", "pandera", "matplotlib", "mlflow", "onnx", "skl2onnx", "optuna", "shap", "joblib"}
+HEAVY = TRAINING_LIBRARIES | {"numpy", "numba", "polars", "pyarrow", "xgboost", "lightgbm", "onnxruntime", "duckdb", "pydantic"}
+
+
+def modules_of(room: str) -> list[str]:
+    package = f"fraudloop.{room}"
+    found = [
+        name for _, name, _ in pkgutil.walk_packages(fraudloop.__path__, "fraudloop.") if name == package or name.startswith(package + ".")
+    ]
+    assert found, room
+    return found
+
+
+def loaded_by(*statements: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has after these statements."""
+    code = "\n".join([*statements, "import json, sys", "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"])
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_importing_the_package_loads_no_library() -> None:
+    assert not loaded_by("import fraudloop") & HEAVY
+
+
+def test_limits_settings_clock_telemetry_and_errors_load_no_library() -> None:
+    assert not loaded_by(*(f"import fraudloop.{name}" for name in ("limits", "settings", "clock", "telemetry", "errors"))) & HEAVY
+
+
+def test_the_meaning_of_words_loads_no_library() -> None:
+    assert not loaded_by(*(f"import {name}" for name in modules_of("domain"))) & HEAVY
+
+
+@pytest.mark.parametrize("room", SERVING)
+def test_no_room_of_the_serving_path_loads_a_training_library(room: str) -> None:
+    assert not loaded_by(*(f"import {name}" for name in modules_of(room))) & TRAINING_LIBRARIES
+
+
+def test_help_loads_no_library_of_any_command() -> None:
+    assert not loaded_by("from fraudloop.cli.main import run", "assert run(['--help']) == 0") & HEAVY

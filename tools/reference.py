@@ -1,0 +1,154 @@
+"""The parts of docs/reference that are made from the code: commands, errors, the features of the presets.
+
+python tools/reference.py            write them
+python tools/reference.py --check    say which are not as the code is, and exit with 1 if any
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fraudloop import errors
+from fraudloop.cli.main import COMMANDS, build
+from fraudloop.domain.definitions import FeatureDefinition, FeatureSet, format_duration
+from fraudloop.domain.needs import needs
+from fraudloop.errors import FraudloopError
+
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
+
+
+def main(check: bool) -> int:
+    stale = 0
+    for name, text in pages().items():
+        path = PAGES / name
+        if path.read_text("utf-8") == text:
+            continue
+        stale += 1
+        print(f"docs/reference/{name} " + ("is not as the code is; run python tools/reference.py" if check else "written"))
+        if not check:
+            path.write_text(text, "utf-8")
+    return int(check and stale > 0)
+
+
+def pages() -> dict[str, str]:
+    """File name -> its whole text, with every part between `<!-- made: NAME -->` and `<!-- end -->` made anew."""
+    made = {
+        "commands.md": {"commands": "\n".join(commands())},
+        "errors.md": {"errors": "\n".join(error_table())},
+        "features.md": {"presets": "\n".join(presets())},
+    }
+    return {name: _filled((PAGES / name).read_text("utf-8"), parts) for name, parts in made.items()}
+
+
+def _filled(text: str, parts: dict[str, str]) -> str:
+    for name, part in parts.items():
+        begin, end = f"<!-- made: {name} (tools/reference.py) -->\n", "<!-- end -->"
+        before, found, rest = text.partition(begin)
+        assert found and end in rest, f"no place for {name}"
+        text = before + begin + "\n" + part.strip() + "\n\n" + end + rest.partition(end)[2]
+    return text
+
+
+# --- commands ----------------------------------------------------------------------------------------------------
+
+
+def commands() -> Iterator[str]:
+    """A section for each command, its text and its options as the command itself has them."""
+    for name in COMMANDS:
+        module = importlib.import_module(COMMANDS[name][0])
+        assert hasattr(module, "command"), "groups of commands need a section for each of theirs"
+        command = typer.main.get_command(build(name)).commands[name]  # type: ignore[attr-defined]
+        shown = [p for p in command.params if "--help" not in p.opts]
+        arguments = "".join(f" {_metavar(p)}" for p in shown if p.param_type_name == "argument")
+        needed = "".join(f" {p.opts[0]} {_metavar(p)}" for p in shown if p.param_type_name == "option" and p.required)
+        yield f"## {name}\n"
+        yield f"    fraudloop {name}{arguments}{needed}" + (" [OPTIONS]" if any(not p.required for p in shown) else "") + "\n"
+        yield re.sub(r"(?<!\n)\n(?!\n)", " ", str(command.help).strip()) + "\n"
+        yield "| | takes | default | |\n|---|---|---|---|"
+        for parameter in shown:
+            yield _row(parameter)
+        yield ""
+
+
+def _row(parameter: Any) -> str:
+    word = _metavar(parameter) if parameter.param_type_name == "argument" else parameter.opts[0]
+    flag = getattr(parameter, "is_flag", False)
+    takes = "" if flag else _metavar(parameter)
+    default = (
+        "needed" if parameter.required else "" if flag or parameter.default is None or parameter.default == [] else f"`{parameter.default}`"
+    )
+    text = (parameter.help or "").replace("|", "\\|")
+    return f"| `{word}` | {takes if takes != word else ''} | {default} | {text} |"
+
+
+def _metavar(parameter: Any) -> str:
+    annotation = parameter.type_descriptor.annotation
+    return str(parameter.metavar or {int: "N", float: "X"}.get(annotation, "TEXT")).replace("|", "\\|")
+
+
+# --- errors ------------------------------------------------------------------------------------------------------
+
+
+def error_classes() -> list[type[FraudloopError]]:
+    """Every class of error, as `fraudloop.errors` has them in order."""
+    return [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, FraudloopError)]
+
+
+def error_table() -> Iterator[str]:
+    yield "| error | is a | exit code | default message |\n|---|---|---|---|"
+    for kind in error_classes():
+        parent = f"`{kind.__bases__[0].__name__}`" if kind is not FraudloopError else ""
+        yield f"| `{kind.__name__}` | {parent} | {kind.exit_code} | {str(kind.__doc__).strip()} |"
+
+
+# --- presets -----------------------------------------------------------------------------------------------------
+
+
+def preset_names() -> list[str]:
+    """The presets that ship, by name."""
+    folder = resources.files("fraudloop.features") / "presets"
+    return sorted(path.name.removesuffix(".toml") for path in folder.iterdir() if path.name.endswith(".toml"))
+
+
+def presets() -> Iterator[str]:
+    """A table of each preset: what every feature is in full, and the fields it needs."""
+    for preset in preset_names():
+        features = FeatureSet.load(preset)
+        wanted = needs(features)
+        start, end = features.night
+        entities = ", ".join(f"{e.name} (`{e.column}`)" for e in features.entities)
+        numbers = ", ".join(f"{n.name} (`{n.column}`, {n.scale} decimals)" for n in features.numbers)
+        categories = ", ".join(f"{name} (`{column}`)" for name, column in features.categories)
+        yield f"### {preset}: {len(features.features)} features\n"
+        yield (
+            f"Entities: {entities}. Numbers: {numbers}."
+            + (f" Categories: {categories}." if categories else "")
+            + f" Night: [{start}, {end}).\n"
+        )
+        yield "| feature | kind | window | after | of | needs |\n|---|---|---|---|---|---|"
+        for f in features.features:
+            yield _feature(f, wanted[f.name])
+        yield ""
+
+
+def _feature(f: FeatureDefinition, fields: tuple[str, ...]) -> str:
+    kind = (
+        f"`{f.kind.value}`"
+        + (f", missing = {f.missing:g}" if f.missing is not None else "")
+        + (", without itself" if f.exclude_current else "")
+    )
+    of = ", ".join(f"`{name}`" for name in f.of) if f.of else f"{f.field or ''}"
+    window, delay = (format_duration(us) if us else "" for us in (f.window_us, f.delay_us))
+    return f"| `{f.name}` | {kind} | {window} | {delay} | {of} | {', '.join(f'`{field}`' for field in fields)} |"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main("--check" in sys.argv[1:]))
