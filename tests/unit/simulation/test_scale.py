@@ -10,7 +10,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-
 #: Runs the command and prints the peak of its own memory. What the kernel reports of a child (ru_maxrss) begins with the
 #: memory of the process that started it, so a large test process would be measured instead.
 PEAK = """
