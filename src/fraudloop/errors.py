@@ -43,6 +43,14 @@ class RefoldNeeded(FraudloopError):
     """The kept events do not hold what the new plan asks for; fold the log under it beside the live state and swap."""
 
 
+class LedgerError(FraudloopError):
+    """The log cannot be read or written; the message says where, and how to go on."""
+
+
+class FencedError(LedgerError):
+    """Another writer has taken over this log; answer nothing more and open the log anew."""
+
+
 class CheckFailed(FraudloopError):
     """A check did not pass; the report says which and why."""
 

@@ -127,6 +127,20 @@ COLUMNS_MAX: Final = 2_048
 #: 1,048,576 rows of 60 features are 500 MB.
 STEP_ROWS_MAX: Final = 1_048_576
 
+# --- the log -----------------------------------------------------------------------------------------------------
+
+#: One record: an event or a decision with its vector (512 features are 4 kB). Larger is not a payment but a document.
+LOG_RECORD_BYTES_MAX: Final = 1024 * 1024
+
+#: Records of one group, which is a micro-batch of payments with their decisions. Larger groups wait longer for the
+#: first of them and are lost as a whole when torn.
+LOG_RECORDS_MAX: Final = 65_536
+LOG_GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
+
+#: A segment. Smaller: a busy day (100 GB) would be tens of thousands of files. Larger: reading the last one after a
+#: crash takes longer than a service may be away (256 MB are about half a second).
+LOG_SEGMENT_BYTES: Final = 256 * 1024 * 1024
+
 # --- bundles -----------------------------------------------------------------------------------------------------
 
 #: One file of a bundle. A booster of 2,000 trees of depth 8 is about 60 MB; larger is not a model but an accident,
@@ -184,5 +198,8 @@ assert 180 * DEGREE_E7 <= INT32_MAX, "a longitude fits int32"
 assert UTC_OFFSET_MIN_MINUTES < 0 < UTC_OFFSET_MAX_MINUTES, "zones lie on both sides of UTC"
 assert ENTITIES_MAX <= 32, "the approximate mask of a vector has 32 bits, and a plan fewer entities"
 assert WINDOWS_MAX <= FEATURES_MAX, "a feature has one window"
+assert LOG_RECORD_BYTES_MAX < LOG_GROUP_BYTES_MAX < LOG_SEGMENT_BYTES < 2**32, (
+    "a segment holds groups, a group records; lengths fit 32 bits"
+)
 assert SIMULATED_TRANSACTIONS_MAX < 10**10, "ids have ten digits"
 assert SIMULATED_CUSTOMERS_MAX * 8 < 2**30, "devices of customers lie below those of fraudsters"

@@ -12,7 +12,7 @@ import pytest
 import fraudloop
 
 #: Rooms on the way of a decision, as docs/architecture.md lists them.
-SERVING = ("domain", "door", "features", "scoring", "decisions")
+SERVING = ("domain", "door", "features", "scoring", "decisions", "ledger")
 
 TRAINING_LIBRARIES = {"pandas", "sklearn", "pandera", "matplotlib", "mlflow", "onnx", "skl2onnx", "optuna", "shap", "joblib"}
 HEAVY = TRAINING_LIBRARIES | {"numpy", "numba", "polars", "pyarrow", "xgboost", "lightgbm", "onnxruntime", "duckdb", "pydantic"}

@@ -1,0 +1,387 @@
+"""The log: one order of all events, on disk before anybody is answered. It knows bytes, not what they mean.
+
+    writer   Log.open(files) ─▶ append(epoch, records) -> LSN ... flush() -> everything below this LSN is on disk
+    reader   Reader(files, from_lsn).read() ─▶ groups, as they come; beside a writer or alone
+
+A log is a row of segments. Records have positions (LSN) without gaps from 0 on. `append` writes a group, `flush` makes
+all groups so far durable (group commit); both may run in different threads, each in one at a time. A writer begins a
+segment of its own with an epoch above all before it; from then on what an older writer still writes does not count, and
+its next `flush` fails, so it answers nothing any more.
+
+After a crash the end of the last segment may be torn. It is cut at the first group whose digest does not match, but
+only if nothing says that the group was once on disk: each group states up to which LSN its writer had flushed. Where
+that is proven the file is damaged, not torn, and is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from fraudloop.errors import FencedError, LedgerError
+from fraudloop.ledger.files import Files
+from fraudloop.ledger.groups import (
+    GROUP_MAGIC,
+    HEADER_BYTES,
+    LOG_ID_BYTES,
+    SEGMENT_BYTES,
+    GroupHeader,
+    SegmentHeader,
+    decode_header,
+    decode_records,
+    encode_group,
+    genesis,
+)
+from fraudloop.limits import LOG_GROUP_BYTES_MAX, LOG_SEGMENT_BYTES
+
+_EPOCH: Final = "epoch.json"
+_SUFFIX: Final = ".segment"
+
+#: Locks: of the writer while it lives, and of the moment in which an epoch is taken.
+_WRITER: Final = "writer"
+_OPENING: Final = "opening"
+
+#: Bytes read at once; a whole group always fits.
+_READ_BYTES: Final = max(4 * 1024 * 1024, 2 * LOG_GROUP_BYTES_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Records that were appended together. first_lsn: of the first of them."""
+
+    first_lsn: int
+    epoch: int
+    records: tuple[bytes, ...]
+
+    @property
+    def next_lsn(self) -> int:
+        return self.first_lsn + len(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment's file and what its name says."""
+
+    name: str
+    first_lsn: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was checked: segments, groups, records, the LSNs [first, next), and the digest that stands for all of it."""
+
+    segments: int
+    groups: int
+    records: int
+    first_lsn: int
+    next_lsn: int
+    digest: str
+
+
+class Log:
+    """The one writer of a log.
+
+    >>> from fraudloop.ledger.simulated import SimulatedFiles
+    >>> log = Log.open(SimulatedFiles())
+    >>> log.append(log.epoch, [b"a", b"b"]), log.append(log.epoch, [b"c"]), log.flush()
+    (0, 2, 3)
+    >>> [group.records for group in Reader(log.files).read()]
+    [(b'a', b'b'), (b'c',)]
+    """
+
+    def __init__(self, files: Files, log_id: bytes, epoch: int, next_lsn: int, digest: bytes, segment_bytes: int) -> None:
+        self.files, self.epoch, self.next_lsn, self.durable_lsn = files, epoch, next_lsn, next_lsn
+        self._log_id, self._digest, self._segment_bytes = log_id, digest, segment_bytes
+        self._stamp: tuple[int, ...] = ()
+        self._segment, self._size = "", 0
+        self._ended: str | None = None
+
+    @staticmethod
+    def open(
+        files: Files,
+        *,
+        take_over: bool = False,
+        segment_bytes: int = LOG_SEGMENT_BYTES,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> Log:
+        """Become the writer: fence older ones off, cut a torn end, begin a segment.
+
+        take_over: also while another process still holds the log, which then cannot answer any more. LedgerError: another writer
+        holds it, or a file is damaged.
+        """
+        if not take_over:
+            files.lock(_WRITER)
+        files.lock(_OPENING)
+        # The order is the proof: whoever flushed before the new epoch was there is read below; whoever flushes after
+        # it finds it and does not answer.
+        epoch = _read_epoch(files) + 1
+        files.create(_EPOCH, json.dumps({"epoch": epoch}).encode() + b"\n")
+        stamp = files.stamp(_EPOCH)
+        log_id, next_lsn, digest = _recover(files, random)
+        log = Log(files, log_id, epoch, next_lsn, digest, segment_bytes)
+        log._stamp = stamp
+        log._begin()
+        files.unlock(_OPENING)
+        return log
+
+    def append(self, epoch: int, records: Sequence[bytes]) -> int:
+        """Write a group and give the LSN of its first record. It is not durable before `flush`.
+
+        FencedError: `epoch` is not this writer's. LedgerError: the disk refused; the epoch has ended, nothing appended since
+        the last `flush` may be answered, and the log must be opened anew.
+        """
+        self._check(epoch)
+        data, digest = encode_group(records, self.next_lsn, self.epoch, self.durable_lsn, self._digest)
+        try:
+            if self._size + len(data) > self._segment_bytes and self._size > SEGMENT_BYTES:
+                self.files.sync(self._segment)
+                self._begin()
+            self.files.append(self._segment, data)
+        except OSError as error:
+            raise self._end(f"the log cannot be written ({error.strerror or error})") from error
+        first, self.next_lsn = self.next_lsn, self.next_lsn + len(records)
+        self._digest, self._size = digest, self._size + len(data)
+        return first
+
+    def flush(self) -> int:
+        """Everything appended before the call is on disk when it returns: all below the LSN that it gives.
+
+        FencedError: another writer has taken over; nothing since the last `flush` may be answered. LedgerError as in `append`.
+        """
+        self._check(self.epoch)
+        target = self.next_lsn
+        try:
+            # A segment that was finished in between was flushed by `append`, so the present one is all there is.
+            self.files.sync(self._segment)
+            fenced = self.files.stamp(_EPOCH) != self._stamp
+        except OSError as error:
+            raise self._end(f"the log cannot be flushed ({error.strerror or error})") from error
+        if fenced:
+            self._ended = "another writer has taken over"
+            raise FencedError(epoch=self.epoch)
+        self.durable_lsn = max(self.durable_lsn, target)
+        return target
+
+    def close(self) -> None:
+        """Flush and let go of the log; a second call does nothing."""
+        if self._ended is None:
+            self.flush()
+            self._ended = "it was closed"
+        self.files.close()
+
+    def _begin(self) -> None:
+        header = SegmentHeader(self.epoch, self.next_lsn, self._log_id, self._digest)
+        name = f"{self.next_lsn:020d}-{self.epoch:010d}{_SUFFIX}"
+        self.files.create(name, header.encode())
+        self.files.append(name, b"")  # opened here, so that a flush in another thread finds it open
+        self._segment, self._size = name, SEGMENT_BYTES
+
+    def _check(self, epoch: int) -> None:
+        if self._ended is not None:
+            raise LedgerError(f"this writer of the log has ended: {self._ended}; open the log anew", epoch=self.epoch)
+        if epoch != self.epoch:
+            raise FencedError(f"epoch {epoch} does not write this log any more; the present one is {self.epoch}", epoch=epoch)
+
+    def _end(self, why: str) -> LedgerError:
+        self._ended = why
+        return LedgerError(f"{why}; the epoch has ended: open the log anew", epoch=self.epoch)
+
+
+class Reader:
+    """Groups in order, from the one that holds `from_lsn` on. `read` may be called again for what came since."""
+
+    def __init__(self, files: Files, from_lsn: int = 0) -> None:
+        self.files, self.next_lsn = files, from_lsn
+        self._segment: Segment | None = None
+        self._offset = 0
+        self._digest = b""
+
+    def read(self) -> Iterator[Group]:
+        """What is there now. A group that is not whole yet ends it. LedgerError: damage, or `from_lsn` is gone."""
+        if self._segment is None and not self._seek():
+            return
+        while True:
+            yield from self._rest_of_segment()
+            if not self._follow():
+                return
+
+    @property
+    def digest(self) -> bytes:
+        """Of the last group read and all before it."""
+        return self._digest
+
+    def _seek(self) -> bool:
+        """Go to the group that holds `next_lsn`; False if the log is empty."""
+        row = segments(self.files)
+        if not row:
+            return False
+        if self.next_lsn < row[0].first_lsn:
+            raise LedgerError(f"the log begins at LSN {row[0].first_lsn}; {self.next_lsn} is no longer kept", first_lsn=row[0].first_lsn)
+        self._enter(max((s for s in row if s.first_lsn <= self.next_lsn), key=lambda s: (s.first_lsn, s.epoch)))
+        # Groups before it are only stepped over: the header says how far, and the digest to go on from.
+        for header, offset in _headers(self.files, self._at().name):
+            if header.next_lsn > self.next_lsn:
+                break
+            self._digest, self._offset = header.digest, offset + header.group_bytes
+        return True
+
+    def _enter(self, segment: Segment) -> None:
+        header = SegmentHeader.decode(self.files.read(segment.name, 0, SEGMENT_BYTES), segment.name)
+        if (header.first_lsn, header.epoch) != (segment.first_lsn, segment.epoch):
+            raise LedgerError(f"{segment.name}: the file was renamed; its header says LSN {header.first_lsn}, epoch {header.epoch}")
+        if header.first_lsn == 0 and header.before != genesis(header.log_id):
+            raise LedgerError(f"{segment.name}: its header does not begin the log that it names; restore the file from a copy")
+        self._segment, self._offset, self._digest = segment, SEGMENT_BYTES, header.before
+
+    def _rest_of_segment(self) -> Iterator[Group]:
+        name = self._at().name
+        end = _end_lsn(self.files, self._at())
+        while data := self.files.read(name, self._offset, _READ_BYTES):
+            at = 0
+            while (header := decode_header(data, at)) is not None:
+                if end is not None and header.first_lsn >= end:
+                    return  # of a writer that had been fenced off
+                records = decode_records(data, header, self._digest, at)
+                if records is None:
+                    break
+                at += header.group_bytes
+                self._offset += header.group_bytes
+                self._digest = header.digest
+                group = Group(header.first_lsn, header.epoch, tuple(records))
+                if group.next_lsn > self.next_lsn:
+                    self.next_lsn = group.next_lsn
+                    yield group
+            if at == 0:
+                return  # the end, or a group that is being written
+
+    def _follow(self) -> bool:
+        """Go on to the segment after this one; False if there is none yet."""
+        here = self._at()
+        later = [s for s in segments(self.files) if (s.first_lsn, s.epoch) > (here.first_lsn, here.epoch)]
+        if not later:
+            return False
+        digest, name = self._digest, here.name
+        if self.next_lsn < later[0].first_lsn:
+            raise LedgerError(
+                f"{name}: damaged at byte {self._offset}: LSN {self.next_lsn} is not there, but {later[0].name} goes on after it; restore the file from a copy"
+            )
+        if self.next_lsn > later[0].first_lsn:
+            raise LedgerError(
+                f"{later[0].name}: begins at LSN {later[0].first_lsn}, and this reader has read up to {self.next_lsn} of a writer that was fenced off before it answered; read the log anew",
+                lsn=later[0].first_lsn,
+            )
+        self._enter(later[0])
+        if self._digest != digest:
+            raise LedgerError(f"{later[0].name}: does not follow on {name}: a segment was changed, exchanged or left out")
+        return True
+
+    def _at(self) -> Segment:
+        assert self._segment is not None, "read comes first"
+        return self._segment
+
+
+def segments(files: Files) -> list[Segment]:
+    """The segments that count, in order. One does not if a writer with a higher epoch began at or before its first record: it holds
+    nothing, or what a fenced writer wrote in vain."""
+    row = []
+    for name in files.names():
+        if not name.endswith(_SUFFIX):
+            continue
+        first, _, epoch = name.removesuffix(_SUFFIX).partition("-")
+        if not (first.isdigit() and epoch.isdigit()):
+            raise LedgerError(f"{name}: is no segment's name; take the file out of the log's folder")
+        row.append(Segment(name, int(first), int(epoch)))
+    row.sort(key=lambda s: (-s.epoch, -s.first_lsn))
+    out: list[Segment] = []
+    for segment in row:
+        newer = [s.first_lsn for s in out if s.epoch > segment.epoch]
+        if segment.first_lsn < min(newer, default=segment.first_lsn + 1):
+            out.append(segment)
+    return out[::-1]
+
+
+def verify(files: Files) -> Verified:
+    """Read everything and check every digest, position and link. LedgerError names the place of the first fault."""
+    row = segments(files)
+    if not row:
+        return Verified(0, 0, 0, 0, 0, "")
+    reader = Reader(files, row[0].first_lsn)
+    groups = records = 0
+    for group in reader.read():
+        groups, records = groups + 1, records + len(group.records)
+    _refuse_damage(files, row[-1], reader)
+    return Verified(len(row), groups, records, row[0].first_lsn, reader.next_lsn, reader.digest.hex())
+
+
+def drop_before(files: Files, lsn: int) -> int:
+    """Remove the segments whose records all lie below `lsn` (retention); how many. The last one always stays."""
+    row = segments(files)
+    gone = [s for s, after in pairwise(row) if after.first_lsn <= lsn]
+    for segment in gone:
+        files.remove(segment.name)
+    return len(gone)
+
+
+def _recover(files: Files, random: Callable[[int], bytes]) -> tuple[bytes, int, bytes]:
+    """The id of the log, its next LSN and last digest, after cutting a torn end."""
+    row = segments(files)
+    if not row:
+        log_id = random(LOG_ID_BYTES)
+        return log_id, 0, genesis(log_id)
+    last = row[-1]
+    reader = Reader(files, last.first_lsn)
+    for _ in reader.read():
+        pass
+    _refuse_damage(files, last, reader)
+    header = SegmentHeader.decode(files.read(last.name, 0, SEGMENT_BYTES), last.name)
+    if reader._offset < files.size(last.name):
+        files.cut(last.name, reader._offset)
+    # What was read may not be on disk yet: the writer before this one died, or is still there.
+    files.sync(last.name)
+    return header.log_id, reader.next_lsn, reader.digest
+
+
+def _refuse_damage(files: Files, last: Segment, reader: Reader) -> None:
+    """LedgerError if what follows the last whole group shows that a group there was once on disk."""
+    offset = reader._offset
+    rest = files.read(last.name, offset, max(0, files.size(last.name) - offset))
+    at = rest.find(GROUP_MAGIC)
+    while at >= 0:
+        header = decode_header(rest, at)
+        if header is not None and header.durable_lsn > reader.next_lsn:
+            raise LedgerError(
+                f"{last.name}: damaged at byte {offset}: records from LSN {reader.next_lsn} on were on disk and answered, and cannot be read; restore the file from a copy",
+                lsn=reader.next_lsn,
+            )
+        at = rest.find(GROUP_MAGIC, at + 1)
+
+
+def _headers(files: Files, name: str) -> Iterator[tuple[GroupHeader, int]]:
+    """The headers of a segment's groups with their offsets, without reading payloads."""
+    offset = SEGMENT_BYTES
+    while (header := decode_header(files.read(name, offset, HEADER_BYTES))) is not None:
+        yield header, offset
+        offset += header.group_bytes
+
+
+def _end_lsn(files: Files, segment: Segment) -> int | None:
+    """Where the segment after this one begins; None if there is none yet."""
+    later = [s.first_lsn for s in segments(files) if (s.first_lsn, s.epoch) > (segment.first_lsn, segment.epoch)]
+    return min(later, default=None)
+
+
+def _read_epoch(files: Files) -> int:
+    if _EPOCH not in files.names():
+        return 0
+    try:
+        epoch = json.loads(files.read(_EPOCH, 0, 4_096))["epoch"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerError(f"{_EPOCH}: damaged; restore it, with a number at least as large as that of the last segment's name") from error
+    if not isinstance(epoch, int) or epoch < 0:
+        raise LedgerError(f"{_EPOCH}: {epoch!r} is not a number of an epoch")
+    return epoch
