@@ -26,9 +26,9 @@ from fraudloop.domain.definitions import FeatureSet
 from fraudloop.limits import DAY_US
 from fraudloop.pipelines.features import fold_file
 from fraudloop.training.algorithms import find_algorithm
+from fraudloop.training.folds import Dataset
 from fraudloop.training.metrics import auc_roc, average_precision, card_precision
 from fraudloop.training.splits import Period, final_split
-from fraudloop.training.train import Dataset
 
 Floats = NDArray[np.float64]
 #: Training rows, their labels, test rows: scores of the test rows.

@@ -25,10 +25,10 @@ from fraudloop.reports.plots import draw_all
 from fraudloop.settings import Settings
 from fraudloop.telemetry import Progress, silent
 from fraudloop.training.config import TrainConfig
+from fraudloop.training.folds import Dataset
 from fraudloop.training.metrics import Scored, auc_roc, average_precision, bootstrap, evaluate
 from fraudloop.training.splits import Period
 from fraudloop.training.thresholds import cost_curve
-from fraudloop.training.train import Dataset
 
 
 @dataclass(frozen=True, slots=True)

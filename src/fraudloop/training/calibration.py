@@ -33,16 +33,17 @@ _PLATT_KNOTS = 129
 _PARTS = 6
 
 
-def fit_calibration(margins: NDArray[np.float64], y: NDArray[np.bool_], method: str = "isotonic") -> Calibration:
+def fit_calibration(margins: NDArray[np.float64], y: NDArray[np.bool_], method: str = "isotonic", shift: float = 0.0) -> Calibration:
     """The curve from margins to chances. `method`: isotonic (Platt below ISOTONIC_FRAUDS_MIN frauds) or platt.
 
-    margins: float64 [n]; y: bool [n]. Without both classes or with one margin only, the logistic curve itself.
+    margins: float64 [n]; y: bool [n]. Without both classes or with one margin only, the logistic curve
+    itself, for margins less `shift` (by which a resampled fit raised them; otherwise the fraud shares take care of it).
     """
     if not len(y) or y.all() or not y.any() or margins.min() == margins.max():
-        return _logistic(1.0, 0.0, -12.0, 12.0, "logistic")
+        return _logistic(1.0, -shift, shift - 12.0, shift + 12.0, "logistic")
     if method == "platt" or int(y.sum()) < ISOTONIC_FRAUDS_MIN:
-        slope, shift = _platt(margins, y)
-        return _logistic(slope, shift, float(margins.min()), float(margins.max()), "platt")
+        slope, intercept = _platt(margins, y)
+        return _logistic(slope, intercept, float(margins.min()), float(margins.max()), "platt")
     return _isotonic(margins, y)
 
 

@@ -4,6 +4,7 @@ seed = 7
 algorithms = ["xgboost", "lightgbm"]
 members = 3                      # seeds averaged in each model
 fraud_weight = 1                 # or a number, or "balanced"
+imbalance = "undersample"        # or none, class_weights, smote, smote_undersample
 [costs]
 review = 5
 [budget]
@@ -25,13 +26,15 @@ from typing import Any
 
 from fraudloop.errors import InputError
 from fraudloop.training.algorithms import ALGORITHMS, find_algorithm
+from fraudloop.training.imbalance import check_strategy
 from fraudloop.training.metrics import CostMatrix, ReviewBudget
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """seed: of every random draw. algorithms: trained side by side. members: seeds averaged in each boosted model. blend: whether means of the best algorithms compete too. fraud_weight: of a fraud
-    in the loss. folds, fold_days: validation folds before the test (fold_days None: as the test, at most 7).
+    in the loss. imbalance: strategy for training rows (`training.imbalance`). imbalance_ratio: frauds over genuine rows that it
+    aims at (None: its own). folds, fold_days: validation folds before the test (fold_days None: as the test, at most 7).
     exclude_known_compromised: whether cards known as compromised are left out where models are judged. calibration:
     isotonic or platt. categories: text columns to read (None: all suitable). fold_rows_max: training rows of a validation
     fold. bootstrap: rounds for intervals (0: none). threads: of the libraries in training.
@@ -43,6 +46,8 @@ class TrainConfig:
     members: int = 3
     blend: bool = True
     fraud_weight: float | str = 1.0
+    imbalance: str = "none"
+    imbalance_ratio: float | None = None
     folds: int = 4
     fold_days: int | None = None
     fold_rows_max: int = 300_000
@@ -66,6 +71,9 @@ class TrainConfig:
         for name in ("members", "folds", "fold_rows_max", "threads"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)} must be at least 1")
+        check_strategy(self.imbalance)
+        if self.imbalance_ratio is not None and not 0 < self.imbalance_ratio <= 1:
+            raise InputError(f"imbalance_ratio = {self.imbalance_ratio!r} must be above 0 and at most 1")
         if self.calibration not in ("isotonic", "platt"):
             raise InputError(f"calibration = {self.calibration!r} must be isotonic or platt")
 

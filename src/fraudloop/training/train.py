@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,9 +28,12 @@ from fraudloop.scoring.model import Member, Model
 from fraudloop.scoring.preprocessing import Preprocessing
 from fraudloop.scoring.scorers import SUFFIXES, load_scorer
 from fraudloop.telemetry import Progress, silent
-from fraudloop.training.algorithms import Fitted, class_weights, find_algorithm, thin
+from fraudloop.training.algorithms import Fitted, find_algorithm
 from fraudloop.training.calibration import fit_calibration
 from fraudloop.training.config import TrainConfig
+from fraudloop.training.folds import Dataset as Dataset
+from fraudloop.training.folds import Fold, FoldTables, fit_rows, past_of
+from fraudloop.training.imbalance import ColumnKinds, prior_shift
 from fraudloop.training.metrics import (
     Bools,
     Floats,
@@ -41,13 +44,11 @@ from fraudloop.training.metrics import (
     bootstrap,
     card_precision,
     evaluate,
-    exclude_known_compromised,
     recall_at_precision,
 )
 from fraudloop.training.preprocessing import PLANS, fit_preprocessing
 from fraudloop.training.reference import reference_bytes, reference_profile
-from fraudloop.training.splits import Period, Split, choose_periods, day_of_us, final_split, midnight_us, validation_folds
-from fraudloop.training.table import Truth, amounts, cards, inputs_of, local_days, number_columns, times_us, truth_of, word_columns
+from fraudloop.training.splits import Period
 from fraudloop.training.thresholds import cost_curve, suggest
 
 #: Shares of the rounds at which a boosted model is tried on the validation folds.
@@ -55,79 +56,6 @@ CHECKPOINTS: Final = 8
 
 #: How much more average precision a blend needs than the best single algorithm, to be worth its members.
 BLEND_GAIN: Final = 0.001
-
-_DAYS_FROM_1970 = np.datetime64("1970-01-01")
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """A feature table and, for all of its rows: event time, local day, card code, amount, labels."""
-
-    table: pl.DataFrame
-    numbers: tuple[str, ...]
-    words: tuple[str, ...]
-    zone: str
-    delay_us: int
-    time_us: Ints
-    day: Ints
-    card: Ints
-    amount: Floats
-    truth: Truth
-
-    @staticmethod
-    def of(
-        table: pl.DataFrame,
-        features: Sequence[str],
-        delay_us: int,
-        zone: str = "UTC",
-        words: Sequence[str] | None = None,
-        labels: pl.DataFrame | None = None,
-    ) -> Dataset:
-        """InputError names what the table lacks."""
-        for name in ("transaction_id", "timestamp"):
-            if name not in table.columns:
-                raise InputError(f"the feature table has no column {name!r}")
-        if table.height == 0:
-            raise InputError("the table has no transactions")
-        return Dataset(
-            table, number_columns(table, features), word_columns(table, words), zone, delay_us, times_us(table), local_days(table, zone),
-            cards(table), amounts(table), truth_of(table, delay_us, labels),
-        )  # fmt: skip
-
-    def rows(self, period: Period) -> Ints:
-        """Row numbers of whole days."""
-        first, last = (int((np.datetime64(day) - _DAYS_FROM_1970).astype(np.int64)) for day in (period.first, period.last))
-        return np.flatnonzero((self.day >= first) & (self.day <= last))
-
-    def inputs(self, rows: Ints) -> Inputs:
-        """The raw inputs of some rows."""
-        return inputs_of(self.table[rows], self.numbers, self.words)
-
-    def without_known_compromised(self, rows: Ints, train: Period) -> Ints:
-        """Those of the rows whose card was not yet known as compromised, counting frauds from the first training day on."""
-        begin, _ = train.bounds_us(self.zone)
-        fraud = np.flatnonzero(self.truth.fraud & (self.time_us >= begin))
-        days, index = np.unique(self.day[rows], return_inverse=True)
-        starts = np.array([midnight_us((_DAYS_FROM_1970 + int(day)).astype(object), self.zone) for day in days], np.int64)
-        keep = exclude_known_compromised(self.card, rows, starts[index] if len(rows) else starts, fraud, self.truth.known_us[fraud])
-        return rows[keep]
-
-    def scored(self, rows: Ints, score: Floats, y: Bools) -> Scored:
-        """Scores of some rows with all that metrics ask for. A label is mature once the label delay has passed when the
-        file ends (the last transaction or label known)."""
-        known = self.truth.known_us[self.truth.fraud]
-        end = max(int(self.time_us.max()), int(known.max()) if len(known) else 0)
-        mature = self.time_us[rows] + self.delay_us <= end
-        return Scored(y, score, self.day[rows], self.card[rows], self.amount[rows], mature)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fold:
-    split: Split
-    train: Ints
-    y_train: Bools
-    validate: Ints
-    y_validate: Bools
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +106,8 @@ def train(
     """
     config = config or TrainConfig()
     data = Dataset.of(table, features.names, delay_us, zone, config.categories, labels)
-    first, last = day_of_us(int(data.time_us.min()), zone), day_of_us(int(data.time_us.max()), zone)
-    train_days, test_days = choose_periods(train_period, test_period, first, last, delay_us)
-    split = final_split(train_days, test_days, delay_us, zone)
+    past = past_of(data, config, train_period, test_period)
+    train_days, test_days, split, folds = past.train, past.test, past.split, past.folds
     warnings: list[str] = []
 
     rows = data.rows(train_days)
@@ -199,8 +126,6 @@ def train(
     raw = data.inputs(rows)
     _drop_missing(raw, warnings)
 
-    days = config.fold_days or min(test_days.days, 7)
-    folds = _folds(data, split, validation_folds(train_days, first, delay_us, zone, config.folds, days), config)
     if not folds:
         warnings.append("too few training days to hold any back: the first algorithm with its default parameters, uncalibrated")
     elif not folds[0].split.gap:
@@ -212,7 +137,8 @@ def train(
     oof = _blend([choices[name] for name in chosen], len(folds))
     y_oof = np.concatenate([fold.y_validate for fold in folds]) if folds else np.zeros(0, bool)
     rows_oof = np.concatenate([fold.validate for fold in folds]) if folds else np.zeros(0, np.int64)
-    calibration = fit_calibration(oof, y_oof, config.calibration)
+    shift = prior_shift(int(y.sum()), int((~y).sum()), config.imbalance, config.imbalance_ratio)
+    calibration = fit_calibration(oof, y_oof, config.calibration, shift)
     score_oof = calibration.apply(oof)
     thresholds = suggest(y_oof, score_oof, data.amount[rows_oof], data.day[rows_oof], config.costs, config.budget)
 
@@ -284,44 +210,18 @@ def _drop_missing(raw: Inputs, warnings: list[str]) -> None:
         )
 
 
-def _folds(data: Dataset, split: Split, folds: Iterable[Split], config: TrainConfig) -> list[_Fold]:
-    """The rows and labels of the folds; a fold without both classes in training, or without transactions, is left out.
-    Validation labels are those known by the cut of the real training: later ones are not there yet."""
-    final = data.truth.by(split.cut_us)
-    out = []
-    for fold in folds:
-        train, validate = data.rows(fold.train), data.rows(fold.test)
-        y = data.truth.by(fold.cut_us)[train]
-        if config.exclude_known_compromised and len(validate):
-            validate = data.without_known_compromised(validate, fold.train)
-        if len(validate) and y.any() and not y.all():
-            out.append(_Fold(fold, train, y, validate, final[validate]))
-    return out
-
-
-def _validate(data: Dataset, folds: Sequence[_Fold], config: TrainConfig, progress: Progress) -> dict[str, _Choice]:
+def _validate(data: Dataset, folds: Sequence[Fold], config: TrainConfig, progress: Progress) -> dict[str, _Choice]:
     """Fit every algorithm with every parameter set on every fold; the best set of each by mean average precision."""
     work = sum(len(config.settings_of(name)) for name in config.algorithms) * len(folds)
     tried: dict[tuple[str, int, int], tuple[list[Floats], list[float]]] = {}
     done = 0
     for fold in folds:
-        chosen_rows, _ = thin(fold.y_train, np.ones(len(fold.train)), config.fold_rows_max, config.seed)
-        raw_train, raw_validate = data.inputs(fold.train[chosen_rows]), data.inputs(fold.validate)
-        y = fold.y_train[chosen_rows]
-        thinned = (~fold.y_train).sum() / max(1, (~y).sum())
-        tables: dict[str, tuple[Floats, Floats]] = {}
+        tables = FoldTables.of(data, fold, config)
         for name in config.algorithms:
-            family = find_algorithm(name).family
-            if family not in tables:
-                fitted = fit_preprocessing(raw_train, PLANS[family])
-                tables[family] = fitted.apply(raw_train), fitted.apply(raw_validate)
-            x_train, x_validate = tables[family]
             for number, params in enumerate(config.settings_of(name)):
                 progress("validating", done, work)
-                weight = class_weights(y, config.fraud_weight) * np.where(y, 1.0, thinned)
-                model = _fit(name, x_train, y, weight, params, config.seed, config.threads)
-                rounds = _checkpoints(params)
-                for at, margins in zip(rounds, model.staged(x_validate, rounds), strict=True):
+                rounds = checkpoints(params)
+                for at, margins in zip(rounds, tables.margins(name, params, config, rounds), strict=True):
                     kept = tried.setdefault((name, number, at), ([], []))
                     kept[0].append(margins)
                     kept[1].append(average_precision(fold.y_validate, margins))
@@ -331,7 +231,7 @@ def _validate(data: Dataset, folds: Sequence[_Fold], config: TrainConfig, progre
     for name in config.algorithms:
         options = []
         for number, params in enumerate(config.settings_of(name)):
-            for at in _checkpoints(params):
+            for at in checkpoints(params):
                 margins_by_fold, by_fold = tried.get((name, number, at), ([], []))
                 final = {**params, "rounds": at} if find_algorithm(name).staged else dict(params)
                 options.append(_Choice(name, final, margins_by_fold, by_fold))
@@ -342,7 +242,7 @@ def _validate(data: Dataset, folds: Sequence[_Fold], config: TrainConfig, progre
     return choices
 
 
-def _checkpoints(params: Mapping[str, Any]) -> list[int]:
+def checkpoints(params: Mapping[str, Any]) -> list[int]:
     """The numbers of rounds to try, ending with all of them; [0] for a model without rounds."""
     rounds = params.get("rounds")
     if rounds is None:
@@ -350,13 +250,7 @@ def _checkpoints(params: Mapping[str, Any]) -> list[int]:
     return sorted({max(1, round(rounds * part / CHECKPOINTS)) for part in range(1, CHECKPOINTS + 1)})
 
 
-def _fit(name: str, x: Floats, y: Bools, weight: Floats, params: Mapping[str, Any], seed: int, threads: int) -> Fitted:
-    algorithm = find_algorithm(name)
-    rows, weights = thin(y, weight, int(params["rows_max"]), seed)
-    return algorithm.fit(x[rows], y[rows], weights, params, seed, threads)
-
-
-def _best(choices: Mapping[str, _Choice], folds: Sequence[_Fold], config: TrainConfig) -> list[str]:
+def _best(choices: Mapping[str, _Choice], folds: Sequence[Fold], config: TrainConfig) -> list[str]:
     """The algorithms of the model: the best by mean validation average precision, or the best few if their mean is better."""
     names = list(choices)
     ranked = sorted(names, key=lambda name: (-(choices[name].mean if not math.isnan(choices[name].mean) else -1.0), names.index(name)))
@@ -393,7 +287,7 @@ def _fit_final(
     """Every algorithm on the training days; those chosen with all their seeds."""
     out: dict[str, _Final] = {}
     tables: dict[str, tuple[Preprocessing, Floats]] = {}
-    weight = class_weights(y, config.fraud_weight)
+    weight = np.ones(len(y))
     members = {name: config.members if name in chosen and find_algorithm(name).staged else 1 for name in choices}
     work = sum(members.values())
     done = 0
@@ -406,7 +300,7 @@ def _fit_final(
         models = []
         for member in range(members[name]):
             progress("training", done, work)
-            models.append(_fit(name, x, y, weight, choice.params, config.seed + member, config.threads))
+            models.append(fit_rows(name, x, y, weight, choice.params, config, config.seed + member, ColumnKinds.of(preprocessing)))
             done += 1
             progress("training", done, work)
         out[name] = _Final(name, choice.params, family, preprocessing, models)
@@ -474,7 +368,7 @@ def evaluate_ranking(data: Scored) -> dict[str, float]:
 
 
 def _validation_report(
-    folds: Sequence[_Fold],
+    folds: Sequence[Fold],
     choices: Mapping[str, _Choice],
     chosen: Sequence[str],
     margins: Floats,
