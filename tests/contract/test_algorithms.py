@@ -143,7 +143,7 @@ def test_an_unknown_parameter_is_named_with_the_nearest(algorithm: Algorithm) ->
 
 
 def test_every_format_has_a_suffix_and_none_is_pickle() -> None:
-    assert set(SUFFIXES.values()) == {".json", ".txt", ".onnx"}
+    assert set(SUFFIXES.values()) == {".json", ".txt"}
     assert {fitted(a)[0].model_format for a in ALGORITHMS.values()} == set(SUFFIXES)
 
 
@@ -174,7 +174,7 @@ model = Bundle.load(Path({str(bundle)!r})).model()
 scores = model.score(Inputs(model.numbers, np.ones((5, len(model.numbers))), {{name: ["DE"] * 5 for name in model.words}}))
 assert len(model.members) == {len(ALGORITHMS)} and ((scores > 0) & (scores < 1)).all()
 loaded = {{name.partition(".")[0] for name in sys.modules}}
-bad = loaded & {{"sklearn", "pandas", "xgboost", "lightgbm", "onnx", "skl2onnx", "joblib", "matplotlib", "polars"}}
+bad = loaded & {{"sklearn", "pandas", "xgboost", "lightgbm", "onnx", "joblib", "matplotlib", "polars"}}
 assert not bad, bad
 assert not any(name.startswith(("fraudloop.training", "fraudloop.reports", "fraudloop.data")) for name in sys.modules)
 """

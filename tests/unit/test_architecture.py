@@ -14,7 +14,7 @@ import fraudloop
 #: Rooms on the way of a decision, as docs/architecture.md lists them.
 SERVING = ("domain", "door", "features", "scoring", "decisions", "ledger")
 
-TRAINING_LIBRARIES = {"pandas", "sklearn", "pandera", "matplotlib", "mlflow", "onnx", "skl2onnx", "optuna", "shap", "joblib"}
+TRAINING_LIBRARIES = {"pandas", "sklearn", "pandera", "matplotlib", "mlflow", "onnx", "optuna", "shap", "joblib"}
 HEAVY = TRAINING_LIBRARIES | {"numpy", "numba", "polars", "pyarrow", "xgboost", "lightgbm", "onnxruntime", "duckdb", "pydantic"}
 
 

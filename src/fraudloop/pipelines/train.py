@@ -33,7 +33,7 @@ from fraudloop.training.train import TrainResult, train
 DEFAULT_LABEL_DELAY: Final = "7d"
 
 _HASH_CHUNK_BYTES = 1 << 20
-_PACKAGES = ("fraudloop", "numpy", "polars", "scikit-learn", "xgboost-cpu", "lightgbm", "onnxruntime", "skl2onnx")
+_PACKAGES = ("fraudloop", "numpy", "polars", "scikit-learn", "xgboost-cpu", "lightgbm", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ PERMUTATIONS: Final = "Shapley values over sampled orders"
 
 #: By format, how its contributions are found.
 METHODS: Final[Mapping[str, str]] = {
-    "linear-json": LINEAR, "xgboost-json": TREE_SHAP, "lightgbm-text": TREE_SHAP, "onnx-forest": PERMUTATIONS,
+    "linear-json": LINEAR, "xgboost-json": TREE_SHAP, "lightgbm-text": TREE_SHAP, "trees-json": PERMUTATIONS,
 }  # fmt: skip
 
 #: Orders of columns tried for a row of a forest. The sum is exact with one; more make single contributions steadier.

@@ -1,8 +1,8 @@
-"""Boosted trees as one table of nodes and one compiled kernel that walks them, row by row.
+"""Trees as one table of nodes and one compiled kernel that walks them, row by row: boosted ones and forests.
 
-It reads what XGBoost (JSON) and LightGBM (text) write themselves. The libraries stay in training: importing either
-loads scikit-learn and pandas where these are installed, and a call costs more than the walk of a small batch.
-Margins (log-odds) are summed in float64 in the order of the trees, so a row's sum does not depend on its batch.
+It reads what XGBoost (JSON) and LightGBM (text) write themselves, and for forests an own JSON. The libraries stay in
+training: importing one loads scikit-learn and pandas where these are installed, and a call costs more than the walk of
+a small batch. Leaves are summed in float64 in the order of the trees, so a row's sum does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +26,15 @@ _BLOCK = 64
 #: LightGBM reads what is this near to 0 as 0 (its kZeroThreshold, 1e-35 in float32).
 _LIGHTGBM_ZERO = float(np.float32(1e-35))
 
+#: Keeps a forest's share of votes away from 0 and 1, where log-odds have no value; keeps their order.
+FOREST_MARGIN: Final = 1e-4
+
+#: What the leaves add up to: a margin, or the mean vote of a forest.
+Link = Literal["margin", "vote"]
+
+#: Raised when a file of trees written now could not be read by the version before.
+TREES_SCHEMA: Final = 1
+
 #: What a missing value does at a node.
 _GO_RIGHT, _GO_LEFT, _AS_ZERO = 0, 1, 2
 
@@ -33,10 +43,12 @@ _GO_RIGHT, _GO_LEFT, _AS_ZERO = 0, 1, 2
 class TreeTable:
     """All nodes of all trees, one after another.
 
-    base: margin before the first tree. roots, depths: int32 [trees]. inputs: how many columns the trees may read.
+    base: sum before the first tree. roots, depths: int32 [trees]. inputs: how many columns the trees may read.
     feature: int32 [nodes], 0 at a leaf. threshold: float64 [nodes]. children: int32 [2 nodes], left and right of each
-    node, a leaf its own. missing: uint8 [nodes]. leaf: float64 [nodes], 0 at inner nodes. strict: left is
-    `x < threshold` (XGBoost, float32 inputs), else `x <= threshold` (LightGBM).
+    node, a leaf its own. missing: uint8 [nodes]. leaf: float64 [nodes], 0 at inner nodes. cover: float64 [nodes], how
+    much of the training rows came by, in the measure of the library. strict: left is `x < threshold` (XGBoost), else
+    `x <= threshold`. single: values are read as float32 (all but LightGBM, which reads tiny ones as 0). link: what the
+    sum is; a mean vote `p` becomes the margin `log((p + e) / (1 - p + e))` with `e = FOREST_MARGIN`.
     """
 
     base: float
@@ -47,19 +59,30 @@ class TreeTable:
     children: NDArray[np.int32]
     missing: NDArray[np.uint8]
     leaf: NDArray[np.float64]
+    cover: NDArray[np.float64]
     inputs: int
     strict: bool
+    single: bool
+    link: Link = "margin"
 
     def margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds float64 [n] of rows float64 [n, inputs]; NaN = missing."""
+        sums = self.sums(x)
+        return forest_margins(sums) if self.link == "vote" else sums
+
+    def read(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The rows as the trees compare them."""
         assert x.ndim == 2 and x.shape[1] == self.inputs, "the trees read another number of columns"
-        if self.strict:
-            x = x.astype(np.float32).astype(np.float64)
-        else:
-            x = np.where(np.abs(x) <= _LIGHTGBM_ZERO, 0.0, x)
+        if self.single:
+            return np.ascontiguousarray(x.astype(np.float32).astype(np.float64))
+        return np.ascontiguousarray(np.where(np.abs(x) <= _LIGHTGBM_ZERO, 0.0, x))
+
+    def sums(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Base and leaves added up, float64 [n]: margins, or mean votes."""
+        x = self.read(x)
         out = np.full(len(x), self.base)
         _walk(
-            np.ascontiguousarray(x), out, self.roots, self.depths, self.feature, self.threshold, self.children, self.missing, self.leaf, self.strict
+            x, out, self.roots, self.depths, self.feature, self.threshold, self.children, self.missing, self.leaf, self.strict
         )  # fmt: skip
         return out
 
@@ -116,7 +139,18 @@ def from_xgboost_json(data: bytes, inputs: int, where: str = "model") -> TreeTab
         trees = [_xgboost_tree(tree, where) for tree in booster["model"]["trees"]]
     except (KeyError, TypeError, ValueError, UnicodeDecodeError, AttributeError, OverflowError, RecursionError) as error:
         raise BundleError(f"{where}: not an XGBoost model in JSON ({type(error).__name__}: {error})") from error
-    return _table(trees, math.log(chance / (1.0 - chance)), inputs, strict=True, where=where)
+    return _table(trees, math.log(chance / (1.0 - chance)), inputs, strict=True, single=True, where=where)
+
+
+def forest_margins(votes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-odds of mean votes in [0, 1], float64 [n].
+
+    >>> forest_margins(np.array([0.5]))
+    array([0.])
+    """
+    votes = np.clip(votes, 0.0, 1.0)
+    odds = (votes + FOREST_MARGIN) / (1.0 - votes + FOREST_MARGIN)
+    return np.fromiter((math.log(value) for value in odds.tolist()), np.float64, len(odds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +160,7 @@ class _Tree:
     left: NDArray[np.int32]
     right: NDArray[np.int32]
     missing: NDArray[np.uint8]
+    cover: NDArray[np.float64]
 
 
 def _xgboost_tree(tree: Mapping[str, Any], where: str) -> _Tree:
@@ -139,6 +174,7 @@ def _xgboost_tree(tree: Mapping[str, Any], where: str) -> _Tree:
         left=left,
         right=np.array(tree["right_children"], np.int32),
         missing=np.array(tree["default_left"], np.uint8),
+        cover=np.array(tree["sum_hessian"], np.float64),
     )
 
 
@@ -160,7 +196,7 @@ def from_lightgbm_text(data: bytes, inputs: int, where: str = "model") -> TreeTa
         trees = [_lightgbm_tree(_lines(block.split("\nend of trees")[0]), where) for block in blocks[1:]]
     except (KeyError, ValueError, UnicodeDecodeError, OverflowError, IndexError) as error:
         raise BundleError(f"{where}: not a LightGBM model in text ({type(error).__name__}: {error})") from error
-    return _table(trees, 0.0, inputs, strict=False, where=where)
+    return _table(trees, 0.0, inputs, strict=False, single=False, where=where)
 
 
 def _lines(block: str) -> dict[str, str]:
@@ -178,7 +214,7 @@ def _lightgbm_tree(lines: Mapping[str, str], where: str) -> _Tree:
     no_children = np.full(leaves, -1, np.int32)
     no_missing = np.zeros(leaves, np.uint8)
     if inner == 0:
-        return _Tree(no_children, values, no_children, no_children, no_missing)
+        return _Tree(no_children, values, no_children, no_children, no_missing, np.ones(1))
     feature = np.array(lines["split_feature"].split(), np.int32)
     kind = np.array(lines["decision_type"].split(), np.int64)
     if np.any(kind & 1):
@@ -198,24 +234,87 @@ def _lightgbm_tree(lines: Mapping[str, str], where: str) -> _Tree:
         left=np.concatenate([children("left_child"), no_children]),
         right=np.concatenate([children("right_child"), no_children]),
         missing=np.concatenate([missing, no_missing]),
+        cover=np.concatenate([np.array(lines[key].split(), np.float64) for key in ("internal_count", "leaf_count")]),
     )
 
 
-def _table(trees: Sequence[_Tree], base: float, inputs: int, *, strict: bool, where: str) -> TreeTable:
-    """Join the trees; every walk must end at a leaf of its own tree, so a damaged file cannot hang or read elsewhere."""
+class JsonTree(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One tree of `trees-json`: an entry a node in each list, the root first and children after their parent.
+
+    feature: column compared at an inner node, -1 at a leaf. threshold: left is `float32(x) <= float32(threshold)`.
+    left, right: places of the children, -1 at a leaf. missing: where a missing value goes, 1 left or 0 right. value: of a
+    leaf, 0 at inner nodes. cover: how much of the training rows came by.
+    """
+
+    feature: list[int]
+    threshold: list[float]
+    left: list[int]
+    right: list[int]
+    missing: list[int]
+    value: list[float]
+    cover: list[float]
+
+
+class JsonTrees(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The file `trees-json`. base: added to the leaves. link: what the sum is, a `margin` or the mean `vote`."""
+
+    schema: int
+    columns: int
+    base: float
+    link: Link
+    compare: Literal["<="]
+    trees: list[JsonTree]
+
+
+def from_trees_json(data: bytes, inputs: int, where: str = "model") -> TreeTable:
+    """Read a forest that `training.tree_json` wrote; BundleError names what is not understood."""
+    try:
+        body = msgspec.json.decode(data, type=JsonTrees)
+        trees = [_json_tree(tree) for tree in body.trees]
+    except (msgspec.MsgspecError, UnicodeDecodeError, OverflowError, RecursionError) as error:
+        raise BundleError(f"{where}: not trees in JSON ({error})") from error
+    if body.schema != TREES_SCHEMA:
+        raise BundleError(f"{where}: written with schema {body.schema} of trees, this version reads {TREES_SCHEMA}; update fraudloop")
+    if body.columns != inputs:
+        raise BundleError(f"{where}: the trees read {body.columns} columns, the preprocessing gives {inputs}")
+    return _table(trees, body.base, inputs, strict=False, single=True, where=where, link=body.link)
+
+
+def _json_tree(tree: JsonTree) -> _Tree:
+    feature = np.array(tree.feature, np.int32)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite: every value is on one side
+        threshold, value = np.array(tree.threshold, np.float32).astype(np.float64), np.array(tree.value, np.float64)
+    if len(threshold) != len(feature) or len(value) != len(feature):
+        threshold = np.empty(0)  # refused as cut short
+    else:
+        threshold = np.where(feature < 0, value, threshold)
+    left, right = np.array(tree.left, np.int32), np.array(tree.right, np.int32)
+    missing = np.array([_GO_LEFT if way == 1 else _GO_RIGHT for way in tree.missing], np.uint8)
+    return _Tree(feature, threshold, left, right, missing, np.array(tree.cover, np.float64))
+
+
+def _table(trees: Sequence[_Tree], base: float, inputs: int, *, strict: bool, single: bool, where: str, link: Link = "margin") -> TreeTable:
+    """Join the trees; every walk must end at a leaf of its own tree, and by one way, so a damaged file cannot hang,
+    read elsewhere or take the time of a tree without end."""
     if not trees:
         raise BundleError(f"{where}: the model holds no tree")
+    if not math.isfinite(base):
+        raise BundleError(f"{where}: the base is not a number")
     sizes = [len(tree.feature) for tree in trees]
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int32)
     for number, tree in enumerate(trees):
         size = len(tree.feature)
-        if not size or {len(tree.threshold), len(tree.left), len(tree.right), len(tree.missing)} != {size}:
+        if not size or {len(tree.threshold), len(tree.left), len(tree.right), len(tree.missing), len(tree.cover)} != {size}:
             raise BundleError(f"{where}: tree {number} is cut short")
         inner = tree.feature >= 0
         own = np.arange(size)[inner]
         for side in (tree.left[inner], tree.right[inner]):
             if np.any(side <= own) or np.any(side >= size):
                 raise BundleError(f"{where}: tree {number} has a node that leads nowhere")
+        if np.bincount(np.concatenate([tree.left[inner], tree.right[inner]]), minlength=1).max() > 1:
+            raise BundleError(f"{where}: tree {number} has a node that two ways lead to")
+        if not np.all(np.isfinite(tree.cover) & (tree.cover >= 0)):
+            raise BundleError(f"{where}: tree {number} has a cover below 0 or none")
         if np.any(tree.feature >= inputs) or not np.all(np.isfinite(tree.threshold[~inner])) or np.any(np.isnan(tree.threshold)):
             raise BundleError(f"{where}: tree {number} reads a column or holds a value that does not exist")
     feature = np.concatenate([tree.feature for tree in trees])
@@ -233,8 +332,11 @@ def _table(trees: Sequence[_Tree], base: float, inputs: int, *, strict: bool, wh
         children=np.stack(sides, axis=1).ravel().astype(np.int32),
         missing=np.concatenate([tree.missing for tree in trees]),
         leaf=np.where(inner, 0.0, value),
+        cover=np.concatenate([tree.cover for tree in trees]),
         inputs=inputs,
         strict=strict,
+        single=single,
+        link=link,
     )
 
 
@@ -248,5 +350,6 @@ def _depth(tree: _Tree) -> int:
 
 def warm() -> None:
     """Run the kernel once, so that its machine code is ready."""
-    leaf = _Tree(np.array([-1], np.int32), np.array([0.5]), np.array([-1], np.int32), np.array([-1], np.int32), np.zeros(1, np.uint8))
-    _table([leaf], 0.0, 1, strict=True, where="warm").margins(np.zeros((1, 1)))
+    none = np.array([-1], np.int32)
+    leaf = _Tree(none, np.array([0.5]), none, none, np.zeros(1, np.uint8), np.ones(1))
+    _table([leaf], 0.0, 1, strict=True, single=True, where="warm").margins(np.zeros((1, 1)))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from fraudloop.errors import InputError
 from fraudloop.scoring.scorers import load_scorer
 from fraudloop.training.metrics import Bools, Floats
+from fraudloop.training.tree_json import encode_trees, sklearn_tree
 
 Params = Mapping[str, Any]
 
@@ -110,7 +111,7 @@ def _fit_logistic(x: Floats, y: Bools, weight: Floats, params: Params, seed: int
 
 
 class _Forest:
-    model_format = "onnx-forest"
+    model_format = "trees-json"
 
     def __init__(self, model: Any, columns: int) -> None:
         self._model, self._columns = model, columns
@@ -118,11 +119,11 @@ class _Forest:
 
     def encode(self) -> bytes:
         if self._bytes is None:
-            from skl2onnx import to_onnx
-
-            sample = np.zeros((1, self._columns), np.float32)
-            onnx = to_onnx(self._model, sample, options={id(self._model): {"zipmap": False}}, target_opset={"": 17, "ai.onnx.ml": 3})
-            self._bytes = onnx.SerializeToString(deterministic=True)
+            trees = [
+                sklearn_tree(one.tree_, _votes(one.tree_, self._model.classes_) / len(self._model.estimators_))
+                for one in self._model.estimators_
+            ]
+            self._bytes = encode_trees(trees, self._columns, 0.0, "vote")
         return self._bytes
 
     def staged(self, x: Floats, rounds: Sequence[int]) -> list[Floats]:
@@ -130,6 +131,11 @@ class _Forest:
 
     def importance(self) -> Floats:
         return np.asarray(self._model.feature_importances_, np.float64)
+
+
+def _votes(tree: Any, classes: Bools) -> Floats:
+    """Each node's weighted share of fraud, float64 [nodes]; classes: those seen in training, in the order of the tree's."""
+    return np.asarray(tree.value[:, 0, :] @ np.asarray(classes, np.float64), np.float64)
 
 
 def _fit_forest(x: Floats, y: Bools, weight: Floats, params: Params, seed: int, threads: int) -> Fitted:

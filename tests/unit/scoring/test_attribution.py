@@ -65,7 +65,7 @@ def test_a_higher_amount_never_pushes_less_than_a_far_lower_one(bundle: Bundle) 
 
 
 def test_the_method_is_named_by_member(bundle: Bundle) -> None:
-    expected = {"linear-json": LINEAR, "onnx-forest": PERMUTATIONS, "xgboost-json": TREE_SHAP, "lightgbm-text": TREE_SHAP}
+    expected = {"linear-json": LINEAR, "trees-json": PERMUTATIONS, "xgboost-json": TREE_SHAP, "lightgbm-text": TREE_SHAP}
     found = attribute(bundle, rows_of(bundle, 0, 1), rows_of(bundle, 0, 400))
     assert found.method == {row["name"]: expected[row["format"]] for row in bundle.members}
 

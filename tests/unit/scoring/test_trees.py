@@ -13,7 +13,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from fraudloop.errors import BundleError
-from fraudloop.scoring.trees import TreeTable, from_lightgbm_text, from_xgboost_json
+from fraudloop.scoring.trees import TreeTable, from_lightgbm_text, from_trees_json, from_xgboost_json
 
 Floats = NDArray[np.float64]
 
@@ -108,6 +108,10 @@ def first_tree(body: Any) -> Any:
         lambda b: b["learner"]["learner_model_param"].__setitem__("base_score", "[2E0]"),
         lambda b: b["learner"]["gradient_booster"]["model"].__setitem__("trees", []),
         lambda b: b.pop("learner"),
+        lambda b: first_tree(b)["right_children"].__setitem__(0, first_tree(b)["left_children"][0]),
+        lambda b: first_tree(b)["sum_hessian"].pop(),
+        lambda b: first_tree(b)["sum_hessian"].__setitem__(0, -1.0),
+        lambda b: first_tree(b).pop("sum_hessian"),
     ],
 )
 def test_a_changed_xgboost_file_is_refused_and_never_walked(xgb: tuple[bytes, Any], change: Callable[[Any], None]) -> None:
@@ -127,6 +131,8 @@ def test_a_changed_xgboost_file_is_refused_and_never_walked(xgb: tuple[bytes, An
         ("tree_sizes=", "tree_sizes=1 "),
         ("is_linear=0", "is_linear=1"),
         ("leaf_value=", "leaf_value=x "),
+        ("leaf_count=", "leaf_count=-1 "),
+        ("internal_count=", "internal_counts="),
     ],
 )
 def test_a_changed_lightgbm_file_is_refused_and_never_walked(lgb: tuple[bytes, Any], old: str, new: str) -> None:
@@ -140,7 +146,7 @@ def test_a_changed_lightgbm_file_is_refused_and_never_walked(lgb: tuple[bytes, A
 
 @pytest.mark.parametrize("data", [b"", b"\x80\x04pickle", b"[]", b"{}", b"\xff\xfe", b"[" * 100_000])
 def test_bytes_that_are_no_model_are_refused(data: bytes) -> None:
-    for read in (from_xgboost_json, from_lightgbm_text):
+    for read in (from_xgboost_json, from_lightgbm_text, from_trees_json):
         with pytest.raises(BundleError):
             read(data, 6)
 
@@ -148,3 +154,60 @@ def test_bytes_that_are_no_model_are_refused(data: bytes) -> None:
 def test_the_wrong_number_of_columns_is_refused(xgb: tuple[bytes, Any]) -> None:
     with pytest.raises(BundleError, match="reads 6 columns, the preprocessing gives 7"):
         from_xgboost_json(xgb[0], 7)
+
+
+# --- trees-json ---------------------------------------------------------------------------------------------------
+
+STUMP = {"feature": [0, -1, -1], "threshold": [0.1, 0, 0], "left": [1, -1, -1], "right": [2, -1, -1], "missing": [1, 0, 0], "value": [0, 0.25, 0.5], "cover": [3, 2, 1]}  # fmt: skip
+
+
+def file(**changes: Any) -> bytes:
+    """A forest of one stump; changes to the tree, or to the head with the key `head`."""
+    replaced = changes.pop("head", {})
+    head = {"schema": 1, "columns": 2, "base": 0.5, "link": "margin", "compare": "<=", "trees": [{**STUMP, **changes}]}
+    return json.dumps({**head, **replaced}).encode()
+
+
+def test_an_own_tree_compares_float32_and_sends_missing_values_where_it_says() -> None:
+    single = float(np.float32(0.1))
+    x = np.array([[single, 0], [0.1, 0], [np.nextafter(np.float32(0.1), np.float32(1)), 0], [np.nan, 0], [-9, np.nan]])
+    assert from_trees_json(file(), 2).margins(x).tolist() == [0.75, 0.75, 1.0, 0.75, 0.75]
+    assert from_trees_json(file(missing=[0, 0, 0]), 2).margins(x).tolist() == [0.75, 0.75, 1.0, 1.0, 0.75]
+
+
+def test_votes_become_log_odds_that_stay_finite() -> None:
+    votes = from_trees_json(file(head={"link": "vote", "base": 0.0}, value=[0, 0.0, 1.0]), 2)
+    assert votes.sums(np.array([[0.0, 0], [1.0, 0]])).tolist() == [0.0, 1.0]
+    low, high = votes.margins(np.array([[0.0, 0], [1.0, 0]]))
+    assert high == pytest.approx(-low) == pytest.approx(np.log(1.0001 / 0.0001))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"head": {"schema": 2}}, "schema 2"),
+        ({"head": {"columns": 3}}, "reads? 3 columns"),
+        ({"head": {"link": "odds"}}, "odds"),
+        ({"head": {"compare": "<"}}, "<"),
+        ({"head": {"base": None}}, "base"),
+        ({"head": {"trees": []}}, "no tree"),
+        ({"head": {"more": 1}}, "more"),
+        ({"feature": [2, -1, -1]}, "column"),
+        ({"feature": [0, -1]}, "cut short"),
+        ({"feature": [0, -1, 2**40]}, "not trees"),
+        ({"threshold": [0.1, 0]}, "cut short"),
+        ({"value": [0, 0.1]}, "cut short"),
+        ({"missing": [0]}, "cut short"),
+        ({"cover": [3, 2]}, "cut short"),
+        ({"cover": [3, -2, 1]}, "cover"),
+        ({"left": [0, -1, -1]}, "nowhere"),
+        ({"right": [3, -1, -1]}, "nowhere"),
+        ({"right": [1, -1, -1]}, "two ways"),
+        ({"value": ["x", 0, 0]}, "value"),
+        ({"value": [0, 1e999, 0]}, "."),
+        ({"extra": [0, 0, 0]}, "extra"),
+    ],
+)
+def test_a_file_of_trees_that_is_not_whole_is_refused_by_name(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(BundleError, match=rf"models/f\.json: .*{says}"):
+        from_trees_json(file(**changes), 2, "models/f.json")
