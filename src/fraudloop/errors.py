@@ -35,6 +35,14 @@ class BundleError(InputError):
     """The model bundle is damaged, tampered with or from a newer version; train it again or restore it from the store."""
 
 
+class StoreError(InputError):
+    """The bundle store does not hold what was asked for; `fraudloop models list` shows what it holds."""
+
+
+class StoreConflict(FraudloopError):
+    """Somebody else moved the alias first; look at the history and decide again."""
+
+
 class SnapshotError(FraudloopError):
     """The snapshot cannot be restored; rebuild the state by folding the log again."""
 

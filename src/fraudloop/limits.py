@@ -150,6 +150,18 @@ BUNDLE_FILE_BYTES_MAX: Final = 512 * 1024 * 1024
 #: Files of a bundle; an ensemble of a few members has about 30.
 BUNDLE_FILES_MAX: Final = 256
 
+# --- the bundle store ---------------------------------------------------------------------------------------------
+
+#: How long a writer waits for another one. Putting the largest bundle takes seconds; a person is told after ten that
+#: somebody holds the store, rather than left with a prompt that hangs.
+STORE_LOCK_WAIT_S: Final = 10.0
+
+#: Characters of who or why in the history. Less than a sentence or two says nothing; more is a document, which belongs elsewhere.
+STORE_TEXT_CHARACTERS_MAX: Final = 2_000
+
+#: Bytes of a history that are read at once: 64 MB are about 80,000 changes of one model's aliases; more is damage.
+STORE_HISTORY_BYTES_MAX: Final = 64 * 1024 * 1024
+
 INT64_MAX: Final = 2**63 - 1
 INT32_MAX: Final = 2**31 - 1
 

@@ -38,6 +38,7 @@ class Settings:
         the key that everybody has, with a warning when it is used. Never printed.
     token_key_id: stands in each token, so that keys can be changed (FRAUDLOOP_TOKEN_KEY_ID: 1 to 16 letters or digits).
     cache_dir: folder of the compiled kernels (FRAUDLOOP_CACHE_DIR); None: the places of `fraudloop.compiled`.
+    store: folder of the bundle store (FRAUDLOOP_STORE); see `fraudloop.scoring.store`.
     base_currency: ISO 4217 code that amounts are converted to (FRAUDLOOP_BASE_CURRENCY).
     zone: IANA zone of times without an offset and of local hours without a better source (FRAUDLOOP_ZONE).
     debug: show tracebacks (FRAUDLOOP_DEBUG=1).
@@ -47,6 +48,7 @@ class Settings:
     token_key: bytes | None = field(default=None, repr=False)
     token_key_id: str = "default"
     cache_dir: Path | None = None
+    store: Path = Path("fraudloop-store")
     base_currency: str = "EUR"
     zone: str = "UTC"
     debug: bool = False
@@ -68,6 +70,7 @@ class Settings:
             token_key=_key("FRAUDLOOP_TOKEN_KEY", env.get("FRAUDLOOP_TOKEN_KEY", ""), TOKEN_KEY_BYTES),
             token_key_id=_key_id(env.get("FRAUDLOOP_TOKEN_KEY_ID", "") or ("own" if env.get("FRAUDLOOP_TOKEN_KEY") else "default")),
             cache_dir=Path(env["FRAUDLOOP_CACHE_DIR"]).absolute() if env.get("FRAUDLOOP_CACHE_DIR") else None,
+            store=Path(env["FRAUDLOOP_STORE"]).absolute() if env.get("FRAUDLOOP_STORE") else Path("fraudloop-store"),
             base_currency=_currency(env.get("FRAUDLOOP_BASE_CURRENCY", "") or "EUR"),
             zone=_zone(env.get("FRAUDLOOP_ZONE", "") or "UTC"),
             debug=_flag("FRAUDLOOP_DEBUG", env.get("FRAUDLOOP_DEBUG", "")),

@@ -102,18 +102,11 @@ class Bundle:
     def _json(self, name: str) -> dict[str, Any]:
         return _parse(self.files[name], name)
 
-    def save(self, path: Path) -> Bundle:
-        """Write the folder beside `path` and rename it there, so that no reader sees half a bundle. A bundle that was
-        there before is replaced; any other folder with files in it is left alone and refused. The bundle as stored.
-        """
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest says, its own hash under `bundle`; BundleError for a file whose name cannot be stored."""
         for name in self.files:
             if not _NAME.match(name) or name == MANIFEST:
                 raise BundleError(f"{name!r} cannot be the name of a file of a bundle")
-        path = Path(path)
-        if path.is_symlink() or (path.exists() and not path.is_dir()):
-            raise BundleError(f"{path}: is not a folder; give a new one for the bundle")
-        if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).is_file():
-            raise BundleError(f"{path}: is a folder with other files in it; give a new or empty one for the bundle")
         manifest = {
             "kind": KIND,
             "schema": SCHEMA,
@@ -122,14 +115,25 @@ class Bundle:
             "content": self.content,
             "files": {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in sorted(self.files.items())},
         }
-        manifest["bundle"] = manifest_hash(manifest)
+        return {**manifest, "bundle": manifest_hash(manifest)}
+
+    def save(self, path: Path) -> Bundle:
+        """Write the folder beside `path` and rename it there, so that no reader sees half a bundle. A bundle that was
+        there before is replaced; any other folder with files in it is left alone and refused. The bundle as stored.
+        """
+        path = Path(path)
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise BundleError(f"{path}: is not a folder; give a new one for the bundle")
+        if path.is_dir() and any(path.iterdir()) and not (path / MANIFEST).is_file():
+            raise BundleError(f"{path}: is a folder with other files in it; give a new or empty one for the bundle")
+        manifest = self.manifest()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             fresh = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         except OSError as error:
             raise BundleError(f"{path}: cannot be written ({error.strerror})") from error
         try:
-            for name, data in {**self.files, MANIFEST: json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n"}.items():
+            for name, data in {**self.files, MANIFEST: manifest_bytes(manifest)}.items():
                 (fresh / name).parent.mkdir(exist_ok=True)
                 _write(fresh / name, data)
             fresh.chmod(0o755)
@@ -179,6 +183,11 @@ class Bundle:
         if manifest.get("content") != bundle.content:
             raise BundleError(f"{MANIFEST}: the hash of the content does not match the files")
         return bundle
+
+
+def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
+    """The manifest as it lies in the folder."""
+    return json.dumps(manifest, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def manifest_hash(manifest: Mapping[str, Any]) -> str:
