@@ -7,6 +7,12 @@ from typing import Annotated
 
 import typer
 
+
+def names_of(text: str) -> tuple[str, ...]:
+    """The names of a list like `a, b`."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 Columns = Annotated[str, typer.Option("--columns", metavar="MAP", help="Column map: native, handbook or a TOML file.")]
 Features = Annotated[
@@ -18,4 +24,11 @@ Features = Annotated[
 InputFile = Annotated[Path, typer.Argument(metavar="FILE", help="A CSV (gz too) or Parquet file.")]
 OutputFile = Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write.")]
 OutputFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write; made if it is not there.")]
+Segments = Annotated[
+    str | None,
+    typer.Option(
+        "--segments", metavar="NAMES",
+        help="Columns to report error rates by, instead of country, merchant_category and channel; one that the map does not name is read for this alone.",
+    ),
+]  # fmt: skip
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same result.")]

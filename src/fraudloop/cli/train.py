@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fraudloop.cli.options import Columns, Features, InputFile, JsonOutput, OutputFolder, Seed
+from fraudloop.cli.options import Columns, Features, InputFile, JsonOutput, OutputFolder, Seed, Segments, names_of
 from fraudloop.cli.output import note, print_json, print_table, progress
 from fraudloop.data.ingest import DEFAULT_MAX_REJECTED
 from fraudloop.pipelines.train import DEFAULT_LABEL_DELAY, Trained, train_file
-from fraudloop.reports.tables import algorithm_rows, metric_rows
+from fraudloop.reports.tables import SEGMENT_HEADS, algorithm_rows, metric_rows, segment_rows
 from fraudloop.settings import Settings
 from fraudloop.training.config import TrainConfig
 
@@ -39,6 +40,7 @@ def command(
     intervals: Annotated[
         int | None, typer.Option("--intervals", metavar="N", help="Bootstrap rounds for 95 % intervals of the metrics.")
     ] = None,
+    segments: Segments = None,
     labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Labels in a file apart.")] = None,
     profiles: Annotated[Path | None, typer.Option("--profiles", metavar="FILE", help="Profiles of customers in a file apart.")] = None,
     max_rejected: Annotated[
@@ -55,11 +57,13 @@ def command(
     chosen = TrainConfig() if config is None else TrainConfig.load(config)
     given: dict[str, Any] = {}
     if algorithms is not None:
-        given["algorithms"] = tuple(name.strip() for name in algorithms.split(",") if name.strip())
+        given["algorithms"] = names_of(algorithms)
     if seed is not None:
         given["seed"] = seed
     if intervals is not None:
         given["bootstrap"] = intervals
+    if segments is not None:
+        given["segments"] = names_of(segments)
     with progress(quiet=json) as show:
         done = train_file(
             file, out, columns=columns, features=features, train_days=train, test_days=test, label_delay=label_delay,
@@ -69,6 +73,16 @@ def command(
         print_json({"bundle": done.bundle.hash, "content": done.bundle.content, "path": str(out), **done.report})
     else:
         _show(done, out, settings.base_currency)
+
+
+def show_segments(report: Mapping[str, Any]) -> None:
+    """The widest gaps by column; nothing where no column makes segments."""
+    rows = segment_rows(report)
+    if rows:
+        print_table(
+            f"Segments: the widest gap between values, against what chance alone makes; {report['method']['comparisons']} gaps looked at (Holm)",
+            SEGMENT_HEADS, rows, right=("gap", "95 %", "chance"),
+        )  # fmt: skip
 
 
 def _show(done: Trained, out: Path, currency: str) -> None:
@@ -88,4 +102,5 @@ def _show(done: Trained, out: Path, currency: str) -> None:
         metric_rows([test[name] for name in SETS], currency),
         right=tuple(SETS.values()),
     )
+    show_segments(report["segments"])
     note(f"bundle {done.bundle.hash[:12]} in {out}; plots in {out / 'report'}")

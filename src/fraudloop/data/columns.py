@@ -135,7 +135,7 @@ _TIME: Final = {"format": (str, list), "unit": str, "zone": str, "ambiguous": st
 KEYS: Final[Mapping[str, Mapping[str, Any]]] = {
     "": {
         "aliases": bool, "zone": str, "ambiguous": str, "base_currency": str, "rates": str, "features": str, "ignore": list,
-        "columns": dict, "constants": dict, "numbers": dict, "categories": dict, "values": dict,
+        "columns": dict, "constants": dict, "numbers": dict, "categories": dict, "segments": dict, "values": dict,
         "time": dict, "amount": dict, "csv": dict, "label": dict, "profiles": dict, "expect": dict,
     },
     "time": _TIME,
@@ -167,6 +167,7 @@ class _Reader:
             if not isinstance(value, str):
                 raise ColumnMapError(f"{self.where}: categories.{name} must be the name of a column")
             categories[name] = value
+        segments = self._texts("segments", given.get("segments", {}))
         time = self._time(given, given.get("time", {}), "time")
         amount = self._known("amount", given.get("amount", {}), KEYS["amount"])
         self._one_of("amount.unit", amount.get("unit", "major"), ("major", "minor"))
@@ -177,6 +178,7 @@ class _Reader:
             constants=self._texts("constants", given.get("constants", {})),
             numbers=numbers,
             categories=categories,
+            segments=segments,
             values=self._values(given.get("values", {})),
             ignore=tuple(given.get("ignore", ())),
             aliases=given.get("aliases", True),
@@ -234,7 +236,7 @@ class _Reader:
 
     def _expect(self, data: Mapping[str, Any], shape: Shape) -> Expectations:
         given = self._known("expect", data, KEYS["expect"])
-        extra = {*shape.numbers, *shape.categories}
+        extra = shape.extra
         for name in (*given.get("range", {}), *given.get("values", {})):
             if name not in extra:
                 raise ColumnMapError(f"{self.where}: expect: {name!r} is no extra column of this map{nearest(name, extra)}")

@@ -134,7 +134,7 @@ class _Run:
         shape = self.columns.shape
         where = str(source.path)
         fields = shape.resolve(source.columns, FIELDS, ("transaction_id", "timestamp", "amount"), where)
-        wanted = [*fields.values(), *(n.column for n in shape.numbers.values()), *shape.categories.values()]
+        wanted = [*fields.values(), *shape.extra.values()]
         beside = self._beside(source, fields.get("transaction_id", ""))
         taken = dict.fromkeys([*wanted, *(beside.fields.values() if beside else ())])
         self.ignored = [c for c in source.columns if c not in taken]
@@ -248,11 +248,11 @@ class _Run:
     def within_contract(self, table: pl.DataFrame, marks: pl.DataFrame | None) -> tuple[pl.DataFrame, pl.DataFrame | None]:
         """The rows that keep the contract of transactions; the door and the user's expectations make it."""
         shape = self.columns.shape
-        extra = {n: table.schema[n] for n in (*shape.numbers, *shape.categories)}
+        extra = {n: table.schema[n] for n in shape.extra}
         checked = contracts.check_transactions(table.drop("row"), self.columns.expect, extra)
         if not checked.bad.height:
             return table, marks
-        own = {**shape.fields, **{n: x.column for n, x in shape.numbers.items()}, **shape.categories}
+        own = {**shape.fields, **shape.extra}
         refused = contracts.as_rejected(checked, "transactions", table["row"], own)
         self.rejected.append(refused)
         bad = refused["row"].unique()

@@ -35,7 +35,8 @@ class Shape:
     """How an outside table becomes a canonical one.
 
     fields: names of columns by field (`FIELDS` of the domain's transaction or profile); a dot steps into a struct.
-    constants: one value for a whole field. numbers, categories: extra columns by the name they get.
+    constants: one value for a whole field. numbers, categories: extra columns by the name they get. segments: extra text
+    columns that reports group by and that no feature and no model reads.
     values: by field, own words and the words they mean. ignore: fields never taken although a column has their name.
     aliases: whether fields not named above are looked for under their own and their other names.
     zone: IANA zone of times without an offset. formats: strptime formats tried in order, before ISO 8601 ones.
@@ -49,6 +50,7 @@ class Shape:
     constants: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, Number] = field(default_factory=dict)
     categories: Mapping[str, str] = field(default_factory=dict)
+    segments: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ignore: tuple[str, ...] = ()
     aliases: bool = True
@@ -61,6 +63,11 @@ class Shape:
     thousands: str = ""
     round_finer: bool = False
     negative: bool = False
+
+    @property
+    def extra(self) -> dict[str, str]:
+        """The source column of each extra column, by the name it gets."""
+        return {**{name: number.column for name, number in self.numbers.items()}, **self.categories, **self.segments}
 
     def check(self, schema: Mapping[str, tuple[str, ...]], inside: Iterable[str], where: str) -> None:
         """ColumnMapError if a word is unknown or two meanings clash. `schema` is the fields, `inside` the canonical names."""
@@ -79,13 +86,17 @@ class Shape:
             if name in self.fields:
                 raise ColumnMapError(f"{where}: {name!r} is given both a column and a constant; keep one")
         reserved = set(inside) | set(schema)
-        for name in (*self.numbers, *self.categories):
+        for name in (*self.numbers, *self.categories, *self.segments):
             if name in reserved:
                 raise ColumnMapError(f"{where}: extra column {name!r} has the name of a field; give it another name")
             if not 0 < len(name) <= NAME_CHARACTERS_MAX:
                 raise ColumnMapError(f"{where}: the name of an extra column has 1 to {NAME_CHARACTERS_MAX} characters")
             if name in self.numbers and name in self.categories:
                 raise ColumnMapError(f"{where}: extra column {name!r} is both numeric and categorical; keep one")
+            if name in self.segments and (name in self.numbers or name in self.categories):
+                raise ColumnMapError(
+                    f"{where}: extra column {name!r} is a segment, which no model reads, and a number or category, which models read; keep one"
+                )
         for name, number in self.numbers.items():
             if number.scale is not None and not 0 <= number.scale <= SCALE_MAX:
                 raise ColumnMapError(f"{where}: scale of {name!r} is {number.scale}; it must be 0 to {SCALE_MAX}")
@@ -111,7 +122,7 @@ class Shape:
             raise ColumnMapError(f"{where}: {len(columns):,} columns, at most {COLUMNS_MAX:,}; is the delimiter right?")
         have = set(columns)
         found: dict[str, str] = {}
-        extra = {**{n: x.column for n, x in self.numbers.items()}, **self.categories}
+        extra = self.extra
         for name, column in {**self.fields, **extra}.items():
             if column not in have:
                 raise ColumnMapError(

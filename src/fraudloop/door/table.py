@@ -188,11 +188,11 @@ def admit(
     for name, number in shape.numbers.items():
         parts[name] = source.column(name, number.column, _number(number.scale))
         extra_types[name] = pl.Float64() if number.scale is None else pl.Int64()
-    for name, column in shape.categories.items():
+    for name, column in {**shape.categories, **shape.segments}.items():
         parts[name] = source.column(name, column, convert.word)
         extra_types[name] = pl.String()
 
-    columns = {**fields, **{n: x.column for n, x in shape.numbers.items()}, **shape.categories}
+    columns = {**fields, **shape.extra}
     table, faults = _evaluate(
         frame, parts, columns, {"transaction_id": "transaction_id", "timestamp": "timestamp", "amount": "amount_minor"}
     )

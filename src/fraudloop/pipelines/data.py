@@ -6,8 +6,8 @@ table is known to be fit, except the quarantine, which says why it is not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from fraudloop.door.pan import TokenKey
 from fraudloop.errors import InputError
 from fraudloop.settings import Settings
 from fraudloop.telemetry import Progress, silent
+from fraudloop.training.segments import CHANNEL
 
 QUANTILES: Final = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 
@@ -43,9 +44,15 @@ class Validated:
         return self.ingested.report
 
 
-def column_map(spec: str | Path, settings: Settings) -> ColumnMap:
-    """The column map of a preset's name or TOML file, with the zone of the settings where it states none."""
-    return ColumnMap.load(spec, settings.zone)
+def column_map(spec: str | Path, settings: Settings, segments: Iterable[str] = ()) -> ColumnMap:
+    """The column map of a preset's name or TOML file, with the zone of the settings where it states none.
+
+    segments: columns to bring along for reports alone; those that the map does not know are taken under their own name.
+    """
+    mapped = ColumnMap.load(spec, settings.zone)
+    known = {*TRANSACTION_SCHEMA, *FIELDS, *mapped.shape.extra, CHANNEL}
+    more = {name: name for name in segments if name not in known}
+    return replace(mapped, shape=replace(mapped.shape, segments={**mapped.shape.segments, **more})) if more else mapped
 
 
 def resources(columns: ColumnMap, settings: Settings) -> Resources:

@@ -27,18 +27,21 @@ from fraudloop.telemetry import Progress, silent
 from fraudloop.training.config import TrainConfig
 from fraudloop.training.folds import Dataset
 from fraudloop.training.metrics import Scored, auc_roc, average_precision, bootstrap, evaluate
+from fraudloop.training.segments import segment_columns, segment_report
 from fraudloop.training.splits import Period
 from fraudloop.training.thresholds import cost_curve
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """metrics: by set of transactions (`all`, `without_known_compromised`). thresholds: the tiers evaluated. period: days scored."""
+    """metrics: by set of transactions (`all`, `without_known_compromised`). thresholds: the tiers evaluated. period: days scored.
+    segments: as `training.segments.segment_report` gives them, of the set that models are judged on."""
 
     metrics: dict[str, Any]
     thresholds: dict[str, float | None]
     period: str
     plots: list[str]
+    segments: dict[str, Any]
 
 
 def evaluate_file(
@@ -71,7 +74,7 @@ def evaluate_file(
     settings = settings or Settings()
     if labels is None and data is None and about.get("labels"):
         labels = Path(about["labels"])
-    mapped = column_map(columns, settings)
+    mapped = column_map(columns, settings, config.segments or ())
     found = read(source, mapped, labels=labels, resources=resources(mapped, settings), progress=progress)
     if not found.labels.height:
         raise InputError(f"{source}: no labels, so there is nothing to evaluate by; map a label column, or give a label file with --labels")
@@ -93,9 +96,12 @@ def evaluate_file(
                 "average_precision": bootstrap(part, average_precision, rounds=config.bootstrap, seed=config.seed),
                 "auc_roc": bootstrap(part, auc_roc, rounds=config.bootstrap, seed=config.seed),
             }
+    judged = np.flatnonzero(kept) if config.exclude_known_compromised else np.arange(len(rows))
+    groups = segment_columns(truth[rows[judged]], config.segments)
+    segments = segment_report(test[judged], groups, tiers, seed=config.seed)
     period = f"{_day(days.min())}..{_day(days.max())}"
     drawn = _draw(test, metrics["all"], config, settings.base_currency, period, plots) if plots else []
-    return Evaluation(metrics, tiers.to_dict(), period, drawn)
+    return Evaluation(metrics, tiers.to_dict(), period, drawn, segments)
 
 
 def _draw(test: Scored, measured: Mapping[str, Any], config: TrainConfig, currency: str, period: str, folder: Path) -> list[str]:

@@ -6,7 +6,7 @@ another room; this one puts them one after the other and keeps memory in bounds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -45,11 +45,12 @@ _NOT_KEPT: Final = ("amount_minor", "rate_version", "zone_offset")
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """A table of features, and what reading and folding it told."""
+    """A table of features, and what reading and folding it told. withheld: its columns that no model may read."""
 
     table: pl.DataFrame
     labels: pl.DataFrame
     report: dict[str, Any]
+    withheld: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,17 @@ def feature_table(
 
 def fold_file(
     path: str | Path, columns: str | Path, features: FeatureSet, *, settings: Settings | None = None, labels: Path | None = None,
-    profiles: Path | None = None, max_rejected: float = DEFAULT_MAX_REJECTED, progress: Progress = silent,
+    profiles: Path | None = None, max_rejected: float = DEFAULT_MAX_REJECTED, segments: Sequence[str] = (), progress: Progress = silent,
 ) -> Folded:  # fmt: skip
     """Read a file through the door and fold it: `feature_table` with the labels and the report of the reading.
 
+    segments: columns of the file that come along for reports; those that the map does not know go to `withheld`.
+
     InputError and its kinds say what in the file or the map cannot be used.
     """
+    mapped = column_map(columns, settings or Settings(), [name for name in segments if name not in features.names])
     ingested, events = events_of(
-        path, columns, features, settings=settings, labels=labels, profiles=profiles, max_rejected=max_rejected, progress=progress
+        path, mapped, features, settings=settings, labels=labels, profiles=profiles, max_rejected=max_rejected, progress=progress
     )
     fold = Fold(compile_plan(features))
     rows = ingested.transactions.height
@@ -96,7 +100,7 @@ def fold_file(
     made = {name: pl.Series(name, values[i]) for i, name in enumerate(features.names)}
     table = _kept(ingested).with_columns(*made.values(), *_flags(status, approximate))
     table = table.join(labels_in_force(ingested.labels), on="transaction_id", how="left", maintain_order="left")
-    return Folded(table, ingested.labels, {**ingested.report, "fold": fold.counts()})
+    return Folded(table, ingested.labels, {**ingested.report, "fold": fold.counts()}, tuple(mapped.shape.segments))
 
 
 def features_file(
@@ -149,19 +153,21 @@ def features_of(features: str | Path | FeatureSet | None, columns: str | Path) -
 
 
 def events_of(
-    path: str | Path, columns: str | Path, features: FeatureSet, *, settings: Settings | None = None, labels: Path | None = None,
+    path: str | Path, columns: str | Path | ColumnMap, features: FeatureSet, *, settings: Settings | None = None, labels: Path | None = None,
     profiles: Path | None = None, max_rejected: float = DEFAULT_MAX_REJECTED, progress: Progress = silent,
 ) -> tuple[Ingested, Events]:  # fmt: skip
     """A file as events in log order, with the canonical tables they came from."""
     settings = settings or Settings()
-    mapped: ColumnMap = column_map(columns, settings)
+    mapped = columns if isinstance(columns, ColumnMap) else column_map(columns, settings)
     ingested = read(
         path, mapped, None, max_rejected, labels=labels, profiles=profiles, resources=resources(mapped, settings), progress=progress
     )
     if not ingested.transactions.height:
         raise InputError(f"{path}: no transactions to fold")
     progress("putting in order", 0, 0)
-    return ingested, assemble(ingested.transactions, ingested.labels, ingested.profiles, features, settings.hash_key)
+    # What only reports may see is gone before any feature could be made of it.
+    seen = ingested.transactions.drop(list(mapped.shape.segments))
+    return ingested, assemble(seen, ingested.labels, ingested.profiles, features, settings.hash_key)
 
 
 def labels_in_force(labels: pl.DataFrame) -> pl.DataFrame:

@@ -6,7 +6,7 @@ import hashlib
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -73,8 +73,10 @@ def train_file(
     train_period = None if train_days is None else Period.parse(train_days, "--train")
     test_period = None if test_days is None else Period.parse(test_days, "--test")
     folded = fold_file(
-        path, columns, feature_set, settings=settings, labels=labels, profiles=profiles, max_rejected=max_rejected, progress=progress
+        path, columns, feature_set, settings=settings, labels=labels, profiles=profiles, max_rejected=max_rejected, segments=config.segments or (),
+        progress=progress,
     )  # fmt: skip
+    config = replace(config, withheld=tuple(dict.fromkeys((*config.withheld, *folded.withheld))))
     files = {"transactions": path, "labels": labels, "profiles": profiles}
     data = {
         "files": {kind: {"name": Path(file).name, "sha256": file_hash(file)} for kind, file in files.items() if file is not None},

@@ -9,6 +9,12 @@ Row = tuple[str, ...]
 
 _ABSENT = "–"
 
+#: How the gaps of segments are headed, and the measures shown in a terminal; a report has all.
+SEGMENT_HEADS = ("segment", "measure", "highest", "lowest", "gap", "95 %", "chance", "verdict")
+_SEGMENT_MEASURES = {
+    "false_positive_rate": "false alarms", "false_decline_rate": "false declines", "recall": "recall", "calibration": "score - fraud",
+}  # fmt: skip
+
 
 def _share(value: Any) -> str:
     return _ABSENT if value is None else f"{100 * value:.1f} %"
@@ -94,3 +100,26 @@ def algorithm_rows(validation: Mapping[str, Any], test: Mapping[str, Mapping[str
             )
         )
     return rows
+
+
+def segment_rows(report: Mapping[str, Any]) -> list[Row]:
+    """One row for each column and measure of `training.segments.segment_report`: who is highest and lowest, by how much,
+    and whether chance alone would make as wide a gap."""
+    rows: list[Row] = []
+    for column, found in report["columns"].items():
+        for measure, words in _SEGMENT_MEASURES.items():
+            gap = found["gaps"][measure]
+            if gap["gap"] is None:
+                rows.append((column, words, *[_ABSENT] * 5, f"only {gap['judged']} large enough"))
+                continue
+            ends = tuple(_points(gap[end]) for end in ("low", "high"))
+            rows.append((
+                column, words, *(f"{gap[end]['value'] or 'no value'} {_points(gap[end]['rate'])} %" for end in ("highest", "lowest")), _points(gap["gap"]),
+                f"[{ends[0]}, {ends[1]}]", _points(gap["chance"]), f"beyond chance, p {gap['p_adjusted']:.2g}" if gap["beyond_chance"] else "within chance",
+            ))  # fmt: skip
+    return rows
+
+
+def _points(value: Any) -> str:
+    """A share as percent (or a difference as points) with as many decimals as it needs."""
+    return _ABSENT if value is None else f"{100 * value:.2f}" if abs(value) < 0.1 else f"{100 * value:.1f}"

@@ -36,7 +36,8 @@ class TrainConfig:
     in the loss. imbalance: strategy for training rows (`training.imbalance`). imbalance_ratio: frauds over genuine rows that it
     aims at (None: its own). folds, fold_days: validation folds before the test (fold_days None: as the test, at most 7).
     exclude_known_compromised: whether cards known as compromised are left out where models are judged. calibration:
-    isotonic or platt. categories: text columns to read (None: all suitable). fold_rows_max: training rows of a validation
+    isotonic or platt. categories: text columns to read (None: all suitable). segments: columns to report by (None: country,
+    merchant_category and channel, where they are). withheld: columns of the table that no model may read. fold_rows_max: training rows of a validation
     fold. bootstrap: rounds for intervals (0: none). threads: of the libraries in training.
     params: by algorithm. candidates: by algorithm, instead of its own.
     """
@@ -54,6 +55,8 @@ class TrainConfig:
     exclude_known_compromised: bool = True
     calibration: str = "isotonic"
     categories: tuple[str, ...] | None = None
+    segments: tuple[str, ...] | None = None
+    withheld: tuple[str, ...] = ()
     bootstrap: int = 0
     threads: int = 2
     costs: CostMatrix = field(default_factory=CostMatrix)

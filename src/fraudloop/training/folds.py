@@ -52,15 +52,16 @@ class Dataset:
         zone: str = "UTC",
         words: Sequence[str] | None = None,
         labels: pl.DataFrame | None = None,
+        withheld: Sequence[str] = (),
     ) -> Dataset:
-        """InputError names what the table lacks."""
+        """InputError names what the table lacks. withheld: columns that are no inputs (TrainConfig.withheld)."""
         for name in ("transaction_id", "timestamp"):
             if name not in table.columns:
                 raise InputError(f"the feature table has no column {name!r}")
         if table.height == 0:
             raise InputError("the table has no transactions")
         return Dataset(
-            table, number_columns(table, features), word_columns(table, words), zone, delay_us, times_us(table), local_days(table, zone),
+            table, *_inputs(table, features, words, withheld), zone, delay_us, times_us(table), local_days(table, zone),
             cards(table), amounts(table), truth_of(table, delay_us, labels),
         )  # fmt: skip
 
@@ -89,6 +90,17 @@ class Dataset:
         end = max(int(self.time_us.max()), int(known.max()) if len(known) else 0)
         mature = self.time_us[rows] + self.delay_us <= end
         return Scored(y, score, self.day[rows], self.card[rows], self.amount[rows], mature)
+
+
+def _inputs(
+    table: pl.DataFrame, features: Sequence[str], words: Sequence[str] | None, withheld: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The number and word columns that models read: those of the table without the withheld ones."""
+    both = sorted({*withheld} & {*features, *(words or ())})
+    if both:
+        raise InputError(f"withheld columns cannot be features or categories too: {', '.join(both)}", columns=both)
+    seen = table.drop([name for name in withheld if name in table.columns])
+    return number_columns(seen, features), word_columns(seen, words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fraudloop.decisions.policy import Policy
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.errors import InputError
 from fraudloop.scoring.bundle import Bundle
@@ -48,6 +49,7 @@ from fraudloop.training.metrics import (
 )
 from fraudloop.training.preprocessing import PLANS, fit_preprocessing
 from fraudloop.training.reference import reference_bytes, reference_profile
+from fraudloop.training.segments import segment_columns, segment_report
 from fraudloop.training.splits import Period
 from fraudloop.training.thresholds import cost_curve, suggest
 
@@ -105,7 +107,7 @@ def train(
     InputError: a period that is empty, outside the data or too early for its labels; no fraud to learn from.
     """
     config = config or TrainConfig()
-    data = Dataset.of(table, features.names, delay_us, zone, config.categories, labels)
+    data = Dataset.of(table, features.names, delay_us, zone, config.categories, labels, config.withheld)
     past = past_of(data, config, train_period, test_period)
     train_days, test_days, split, folds = past.train, past.test, past.split, past.folds
     warnings: list[str] = []
@@ -164,6 +166,7 @@ def train(
                 "average_precision": bootstrap(part, average_precision, rounds=config.bootstrap, seed=config.seed),
                 "auc_roc": bootstrap(part, auc_roc, rounds=config.bootstrap, seed=config.seed),
             }
+    groups = segment_columns(table[test_rows[at_kept] if config.exclude_known_compromised else test_rows], config.segments)
     report = {
         "training": {
             "period": str(train_days),
@@ -180,6 +183,7 @@ def train(
             "headline": "without_known_compromised" if config.exclude_known_compromised else "all",
             **measured,
         },
+        "segments": segment_report(headline, groups, Policy.from_dict(thresholds), seed=config.seed),
         "algorithms": sides,
         "thresholds": thresholds,
         "importance": _importance(fitted, chosen),
