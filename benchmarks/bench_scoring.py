@@ -27,10 +27,11 @@ from fraudloop.features.plan import compile_plan
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.inputs import Inputs
 from fraudloop.scoring.model import Model
+from fraudloop.scoring.preprocessing import Preprocessing
 from fraudloop.scoring.scorers import SUFFIXES, Scorer, load_scorer
 from fraudloop.training.algorithms import ALGORITHMS, find_algorithm
 from fraudloop.training.calibration import fit_calibration
-from fraudloop.training.preprocessing import PLANS, fit_preprocessing
+from fraudloop.training.preprocessing import fit_preprocessing
 from fraudloop.training.train import to_json
 
 Floats = NDArray[np.float64]
@@ -70,11 +71,17 @@ def rows_of(sizes: Sizes) -> tuple[Inputs, Bools]:
     return Inputs(features.names, values), np.random.default_rng(1).random(len(values)) < 1.0 / (1.0 + np.exp(-odds))
 
 
+def fitted_preprocessing(inputs: Inputs, algorithm: str) -> tuple[str, Preprocessing]:
+    """The preprocessing that an algorithm reads by default, and its name."""
+    name, plan = find_algorithm(algorithm).preprocessing({})
+    return name, fit_preprocessing(inputs, plan)
+
+
 def bundle_of(inputs: Inputs, y: Bools, names: tuple[str, ...], fitted: Mapping[str, tuple[str, bytes]]) -> Bundle:
     """A bundle of these algorithms, each a member of the same weight, calibrated on its own rows (speed is asked, not merit)."""
-    preprocessings = {family: fit_preprocessing(inputs, PLANS[family]) for family in {find_algorithm(name).family for name in names}}
+    preprocessings = dict(fitted_preprocessing(inputs, name) for name in names)
     members = [
-        {"name": name, "file": f"models/{name}{SUFFIXES[fitted[name][0]]}", "format": fitted[name][0], "preprocessing": find_algorithm(name).family, "weight": 1.0}
+        {"name": name, "file": f"models/{name}{SUFFIXES[fitted[name][0]]}", "format": fitted[name][0], "preprocessing": find_algorithm(name).preprocessing({})[0], "weight": 1.0}
         for name in names
     ]  # fmt: skip
     files = {f"models/{name}{SUFFIXES[fitted[name][0]]}": fitted[name][1] for name in names}
@@ -94,7 +101,7 @@ def fit(inputs: Inputs, y: Bools, sizes: Sizes) -> dict[str, tuple[str, bytes]]:
     }
     out = {}
     for name, algorithm in ALGORITHMS.items():
-        x = fit_preprocessing(inputs, PLANS[algorithm.family]).apply(inputs)
+        x = fitted_preprocessing(inputs, name)[1].apply(inputs)
         model = algorithm.fit(x, y, np.ones(len(y)), algorithm.params(changed.get(name, {})), 0, 1)
         out[name] = (model.model_format, model.encode())
     return out

@@ -18,13 +18,19 @@ from fraudloop.scoring.scorers import SUFFIXES, load_scorer
 from fraudloop.training.algorithms import ALGORITHMS, Algorithm, Fitted, class_weights, thin
 from fraudloop.training.config import TrainConfig
 from fraudloop.training.metrics import average_precision
-from fraudloop.training.preprocessing import PLANS, fit_preprocessing
+from fraudloop.training.preprocessing import fit_preprocessing
 from fraudloop.training.table import inputs_of
 from fraudloop.training.train import train
 from tests.worlds import DAY_US, FEATURES, feature_table
 
 NUMBERS, WORDS = FEATURES.names, ("country",)
-SMALL: dict[str, dict[str, Any]] = {"logistic": {}, "forest": {"trees": 25}, "xgboost": {"rounds": 40}, "lightgbm": {"rounds": 40}}
+SMALL: dict[str, dict[str, Any]] = {
+    "logistic": {},
+    "forest": {"trees": 25},
+    "xgboost": {"rounds": 40},
+    "lightgbm": {"rounds": 40},
+    "network": {"rounds": 8, "batch": 128, "hidden": [64, 32]},
+}
 
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
 
@@ -33,9 +39,9 @@ def fitted(algorithm: Algorithm, seed: int = 1, fraud_weight: float | str = 1.0)
     """The algorithm on the first 4,000 rows, and the preprocessing it reads."""
     table = feature_table()[:4_000]
     inputs = inputs_of(table, NUMBERS, WORDS)
-    preprocessing = fit_preprocessing(inputs, PLANS[algorithm.family])
-    y = table["is_fraud"].to_numpy()
     params = algorithm.params(SMALL[algorithm.name])
+    preprocessing = fit_preprocessing(inputs, algorithm.preprocessing(params)[1])
+    y = table["is_fraud"].to_numpy()
     rows, weight = thin(y, class_weights(y, fraud_weight), params["rows_max"], seed)
     return algorithm.fit(preprocessing.apply(inputs)[rows], y[rows], weight, params, seed, 1), preprocessing
 
@@ -70,7 +76,7 @@ def test_the_same_seed_gives_the_same_bytes(algorithm: Algorithm) -> None:
     assert fitted(algorithm)[0].encode() == fitted(algorithm)[0].encode()
 
 
-@pytest.mark.parametrize("name", ["forest", "xgboost", "lightgbm"])
+@pytest.mark.parametrize("name", ["forest", "xgboost", "lightgbm", "network"])
 def test_another_seed_gives_another_model(name: str) -> None:
     assert fitted(ALGORITHMS[name], seed=1)[0].encode() != fitted(ALGORITHMS[name], seed=2)[0].encode()
 

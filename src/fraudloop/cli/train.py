@@ -15,6 +15,7 @@ from fraudloop.data.ingest import DEFAULT_MAX_REJECTED
 from fraudloop.pipelines.train import DEFAULT_LABEL_DELAY, Trained, train_file
 from fraudloop.reports.tables import SEGMENT_HEADS, algorithm_rows, metric_rows, segment_rows
 from fraudloop.settings import Settings
+from fraudloop.training.algorithms import ALGORITHMS
 from fraudloop.training.config import TrainConfig
 
 #: How the two evaluated sets are headed.
@@ -33,7 +34,8 @@ def command(
     ] = DEFAULT_LABEL_DELAY,
     test: Annotated[str | None, typer.Option("--test", metavar="A..B", help="Test days, both included.")] = None,
     algorithms: Annotated[
-        str | None, typer.Option("--algorithms", metavar="NAMES", help="logistic, forest, xgboost, lightgbm; all by default.")
+        str | None,
+        typer.Option("--algorithms", metavar="NAMES", help=f"{', '.join(ALGORITHMS)}; by default {', '.join(TrainConfig().algorithms)}."),
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="TOML", help="Hyperparameters, costs, review budget and more.")] = None,
     seed: Seed | None = None,

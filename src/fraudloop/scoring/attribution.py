@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fraudloop.errors import BundleError
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.inputs import Inputs
+from fraudloop.scoring.network import NetworkScorer
 from fraudloop.scoring.preprocessing import Preprocessing
 from fraudloop.scoring.scorers import LinearScorer, Scorer, load_scorer
 
@@ -24,11 +25,12 @@ Floats = NDArray[np.float64]
 
 TREE_SHAP: Final = "TreeSHAP, path-dependent"
 LINEAR: Final = "weight × (value − mean)"
+DEEPLIFT: Final = "DeepLIFT, rescale rule"
 PERMUTATIONS: Final = "Shapley values over sampled orders"
 
 #: By format, how its contributions are found.
 METHODS: Final[Mapping[str, str]] = {
-    "linear-json": LINEAR, "xgboost-json": TREE_SHAP, "lightgbm-text": TREE_SHAP, "trees-json": PERMUTATIONS,
+    "linear-json": LINEAR, "xgboost-json": TREE_SHAP, "lightgbm-text": TREE_SHAP, "trees-json": PERMUTATIONS, "onnx-network": DEEPLIFT,
 }  # fmt: skip
 
 #: Orders of columns tried for a row of a forest. The sum is exact with one; more make single contributions steadier.
@@ -98,6 +100,9 @@ def _member(model_format: str, data: bytes, where: str, scorer: Scorer, x: Float
         mean = typical.mean(axis=0)
         weights = np.array(scorer.weights)
         return weights * (x - mean), np.full(len(x), scorer.intercept + float(np.sum(weights * mean)))
+    if model_format == "onnx-network":
+        assert isinstance(scorer, NetworkScorer)
+        return scorer.contributions(x), np.full(len(x), scorer.base)
     if model_format == "xgboost-json":
         found = _xgboost(data, where, x)
     elif model_format == "lightgbm-text":

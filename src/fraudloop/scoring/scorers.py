@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.errors import BundleError
+from fraudloop.scoring.network import NetworkScorer
 from fraudloop.scoring.trees import from_lightgbm_text, from_trees_json, from_xgboost_json
 
 
@@ -58,10 +59,13 @@ FORMATS: Final[Mapping[str, Callable[[bytes, int, str], Scorer]]] = {
     "xgboost-json": from_xgboost_json,
     "lightgbm-text": from_lightgbm_text,
     "trees-json": from_trees_json,
+    "onnx-network": NetworkScorer,
 }
 
 #: By format: how a model file's name ends.
-SUFFIXES: Final[Mapping[str, str]] = {"linear-json": ".json", "xgboost-json": ".json", "lightgbm-text": ".txt", "trees-json": ".json"}
+SUFFIXES: Final[Mapping[str, str]] = {
+    "linear-json": ".json", "xgboost-json": ".json", "lightgbm-text": ".txt", "trees-json": ".json", "onnx-network": ".onnx",
+}  # fmt: skip
 
 
 def load_scorer(model_format: str, data: bytes, inputs: int, where: str = "model") -> Scorer:

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from fraudloop.errors import InputError
 from fraudloop.scoring.scorers import load_scorer
 from fraudloop.training.metrics import Bools, Floats
+from fraudloop.training.network import DEFAULTS as NETWORK
+from fraudloop.training.network import fit_network
+from fraudloop.training.preprocessing import LINEAR, PreprocessingPlan, plan_of
 from fraudloop.training.tree_json import encode_trees, sklearn_tree
 
 Params = Mapping[str, Any]
@@ -46,7 +49,7 @@ class Fitted(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """family: which preprocessing it reads (`training.preprocessing.PLANS`). defaults: its parameters, each of which a
+    """family: which preprocessing it reads (`training.preprocessing.PLANS`), with a parameter `scaling` another one. defaults: its parameters, each of which a
     configuration may set; `rows_max` is the training rows beyond which genuine ones are thinned out and weighted up (0: no
     limit). candidates: sets of changed parameters that validation chooses from."""
 
@@ -60,6 +63,10 @@ class Algorithm:
     def staged(self) -> bool:
         """Whether it is built in rounds, of which validation chooses the number."""
         return "rounds" in self.defaults
+
+    def preprocessing(self, params: Params) -> tuple[str, PreprocessingPlan]:
+        """The preprocessing that these parameters read, and its name."""
+        return plan_of(self.family, params.get("scaling"))
 
     def params(self, given: Params) -> dict[str, Any]:
         """The defaults with `given` in their place; InputError names a parameter that there is not."""
@@ -231,7 +238,7 @@ def _fit_lightgbm(x: Floats, y: Bools, weight: Floats, params: Params, seed: int
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     algorithm.name: algorithm
     for algorithm in (
-        Algorithm("logistic", "linear", _fit_logistic, {"rows_max": 300_000, "C": 1.0, "iterations": 200, "tolerance": 1e-6}),
+        Algorithm("logistic", "linear", _fit_logistic, {"rows_max": 300_000, "C": 1.0, "iterations": 200, "tolerance": 1e-6, "scaling": LINEAR.scaling}),
         Algorithm("forest", "forest", _fit_forest, {"rows_max": 25_000, "trees": 100, "depth": 20, "leaf_rows": 2, "columns_share": "sqrt"}),
         Algorithm(
             "xgboost",
@@ -251,6 +258,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
                 "columns_share": 0.8, "node_columns_share": 1.0, "l2": 1.0,
             },
         ),
+        Algorithm("network", "linear", fit_network, {**NETWORK, "scaling": LINEAR.scaling}),
     )
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ from fraudloop.training.algorithms import Fitted, class_weights, find_algorithm,
 from fraudloop.training.config import TrainConfig
 from fraudloop.training.imbalance import ColumnKinds, resample
 from fraudloop.training.metrics import Bools, Floats, Ints, Scored, exclude_known_compromised
-from fraudloop.training.preprocessing import PLANS, fit_preprocessing
+from fraudloop.training.preprocessing import PreprocessingPlan, fit_preprocessing
 from fraudloop.training.splits import Period, Split, choose_periods, day_of_us, final_split, midnight_us, validation_folds
 from fraudloop.training.table import Truth, amounts, cards, inputs_of, local_days, number_columns, times_us, truth_of, word_columns
 
@@ -151,7 +151,7 @@ def make_folds(data: Dataset, split: Split, folds: Iterable[Split], config: Trai
 
 @dataclass(slots=True)
 class FoldTables:
-    """A fold's rows as models read them: at most `fold_rows_max` training rows, preprocessed once a family.
+    """A fold's rows as models read them: at most `fold_rows_max` training rows, preprocessed once in each way.
 
     y: bool [rows]. weight: float64 [rows], how many rows each stands for."""
 
@@ -168,16 +168,17 @@ class FoldTables:
         weight = np.where(y, 1.0, (~fold.y_train).sum() / max(1, (~y).sum()))
         return FoldTables(y, weight, data.inputs(fold.train[rows]), data.inputs(fold.validate))
 
-    def table(self, family: str) -> tuple[Floats, Floats, ColumnKinds]:
-        """(training rows, validation rows, kinds of the columns), the preprocessing fitted on the training rows."""
-        if family not in self._tables:
-            fitted = fit_preprocessing(self._train, PLANS[family])
-            self._tables[family] = fitted.apply(self._train), fitted.apply(self._validate), ColumnKinds.of(fitted)
-        return self._tables[family]
+    def table(self, name: str, plan: PreprocessingPlan) -> tuple[Floats, Floats, ColumnKinds]:
+        """(training rows, validation rows, kinds of the columns), the preprocessing fitted on the training rows and kept
+        by its name."""
+        if name not in self._tables:
+            fitted = fit_preprocessing(self._train, plan)
+            self._tables[name] = fitted.apply(self._train), fitted.apply(self._validate), ColumnKinds.of(fitted)
+        return self._tables[name]
 
     def margins(self, name: str, params: Mapping[str, Any], config: TrainConfig, rounds: Sequence[int]) -> list[Floats]:
         """Fit an algorithm on the training rows; margins of the validation rows after each number of rounds."""
-        x_train, x_validate, kinds = self.table(find_algorithm(name).family)
+        x_train, x_validate, kinds = self.table(*find_algorithm(name).preprocessing(params))
         return fit_rows(name, x_train, self.y, self.weight, params, config, config.seed, kinds).staged(x_validate, rounds)
 
 

@@ -6,12 +6,15 @@ The fitted steps are `scoring.preprocessing.Preprocessing`, the only code that a
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fraudloop.errors import InputError
 from fraudloop.scoring.inputs import Inputs
+from fraudloop.scoring.logarithm import signed_log
 from fraudloop.scoring.preprocessing import NumberStep, OneHotStep, OrdinalStep, Preprocessing, Step
 
 #: Levels of a category that get a place of their own; rarer ones share `other`.
@@ -24,21 +27,46 @@ LEVEL_ROWS_MIN: Final = 20
 CLIP: Final = (0.0005, 0.9995)
 
 
+#: Skewness beyond which a column is tried as its signed logarithm, which is kept where it is the less skewed.
+SKEWED: Final = 1.0
+
+#: How numbers are scaled. standard: to mean 0 and standard deviation 1. robust: to median 0 and interquartile range 1.349,
+#: that of a normal deviation of 1. With `log_` before it heavy-tailed columns become signed logarithms first.
+SCALINGS: Final = ("standard", "robust", "log_standard", "log_robust")
+
+#: Quartiles of the standard normal distribution lie this far apart.
+_NORMAL_IQR: Final = 1.3489795003921634
+
+
 @dataclass(frozen=True, slots=True)
 class PreprocessingPlan:
-    """What a family of models wants. impute: fill missing numbers by the median and mark them. scale: to mean 0 and
-    standard deviation 1, after cutting the outer CLIP shares. one_hot: categories as 0/1 columns, else by frequency rank."""
+    """What a family of models wants. impute: fill missing numbers by the median and mark them. scaling: one of
+    SCALINGS, after cutting the outer CLIP shares; None: as they are. one_hot: categories as 0/1 columns, else by frequency rank."""
 
     impute: bool
-    scale: bool
+    scaling: str | None
     one_hot: bool
 
 
 #: Boosted trees send missing values down a learned branch and are blind to scale.
-BOOSTED: Final = PreprocessingPlan(impute=False, scale=False, one_hot=False)
-FOREST: Final = PreprocessingPlan(impute=True, scale=False, one_hot=False)
-LINEAR: Final = PreprocessingPlan(impute=True, scale=True, one_hot=True)
+BOOSTED: Final = PreprocessingPlan(impute=False, scaling=None, one_hot=False)
+FOREST: Final = PreprocessingPlan(impute=True, scaling=None, one_hot=False)
+LINEAR: Final = PreprocessingPlan(impute=True, scaling="log_standard", one_hot=True)
 PLANS: Final = {"boosted": BOOSTED, "forest": FOREST, "linear": LINEAR}
+
+
+def plan_of(family: str, scaling: str | None = None) -> tuple[str, PreprocessingPlan]:
+    """The plan of a family with another scaling than its own, and the name it goes by in a bundle.
+
+    >>> plan_of("linear", "robust")[0], plan_of("linear", "log_standard")[0]
+    ('linear_robust', 'linear')
+    """
+    plan = PLANS[family]
+    if scaling is None or scaling == plan.scaling:
+        return family, plan
+    if scaling not in SCALINGS:
+        raise InputError(f"scaling = {scaling!r} must be one of {', '.join(SCALINGS)}")
+    return f"{family}_{scaling}", replace(plan, scaling=scaling)
 
 
 def fit_preprocessing(inputs: Inputs, plan: PreprocessingPlan) -> Preprocessing:
@@ -57,15 +85,8 @@ def fit_preprocessing(inputs: Inputs, plan: PreprocessingPlan) -> Preprocessing:
             continue
         median = float(np.median(present))
         fill = median if plan.impute else None
-        centre, scale = 0.0, 1.0
-        low = high = None
-        if plan.scale:
-            low, high = (float(end) for end in np.quantile(present, CLIP))
-            filled = np.clip(np.where(np.isfinite(values), values, median), low, high)
-            centre, scale = float(filled.mean()), float(filled.std())
-            if not scale > 0:
-                centre, scale = median, 1.0
-        steps.append(NumberStep(name, fill, plan.impute and partly, centre, scale, low, high))
+        step = NumberStep(name, fill, plan.impute and partly)
+        steps.append(step if plan.scaling is None else _scaled(step, values, median, plan.scaling))
     for name, words in inputs.categories.items():
         counts = Counter(word for word in words if word is not None)
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -73,3 +94,31 @@ def fit_preprocessing(inputs: Inputs, plan: PreprocessingPlan) -> Preprocessing:
         if levels:
             steps.append(OneHotStep(name, levels) if plan.one_hot else OrdinalStep(name, levels, -1.0 if plan.impute else None))
     return Preprocessing(tuple(steps))
+
+
+def _scaled(step: NumberStep, values: NDArray[np.float64], median: float, scaling: str) -> NumberStep:
+    """The step with its ends, logarithm, centre and scale, from the values of the training rows."""
+    low, high = (float(end) for end in np.quantile(values[np.isfinite(values)], CLIP))
+    filled = np.clip(np.where(np.isfinite(values), values, median), low, high)
+    log = False
+    if scaling.startswith("log_") and abs(_skewness(filled)) > SKEWED:
+        drawn = signed_log(filled)
+        log = abs(_skewness(drawn)) < abs(_skewness(filled))
+        filled = drawn if log else filled
+    if scaling.endswith("robust"):
+        first, centre, third = (float(value) for value in np.quantile(filled, (0.25, 0.5, 0.75)))
+        scale = (third - first) / _NORMAL_IQR
+        if not scale > 0:  # more than half of the rows share one value
+            scale = float(filled.std())
+    else:
+        centre, scale = float(filled.mean()), float(filled.std())
+    if not scale > 0:
+        centre, scale = float(filled[0]), 1.0
+    return replace(step, centre=centre, scale=scale, low=low, high=high, log=log)
+
+
+def _skewness(values: NDArray[np.float64]) -> float:
+    """The third standardised moment; 0 where all values are the same."""
+    off = values - values.mean()
+    spread = float(np.sqrt(np.mean(off * off)))
+    return float(np.mean(off**3)) / spread**3 if spread > 0 else 0.0

@@ -47,7 +47,7 @@ from fraudloop.training.metrics import (
     evaluate,
     recall_at_precision,
 )
-from fraudloop.training.preprocessing import PLANS, fit_preprocessing
+from fraudloop.training.preprocessing import fit_preprocessing
 from fraudloop.training.reference import reference_bytes, reference_profile
 from fraudloop.training.segments import segment_columns, segment_report
 from fraudloop.training.splits import Period
@@ -296,18 +296,18 @@ def _fit_final(
     work = sum(members.values())
     done = 0
     for name, choice in choices.items():
-        family = find_algorithm(name).family
-        if family not in tables:
-            fitted = fit_preprocessing(raw, PLANS[family])
-            tables[family] = fitted, fitted.apply(raw)
-        preprocessing, x = tables[family]
+        reads, plan = find_algorithm(name).preprocessing(choice.params)
+        if reads not in tables:
+            fitted = fit_preprocessing(raw, plan)
+            tables[reads] = fitted, fitted.apply(raw)
+        preprocessing, x = tables[reads]
         models = []
         for member in range(members[name]):
             progress("training", done, work)
             models.append(fit_rows(name, x, y, weight, choice.params, config, config.seed + member, ColumnKinds.of(preprocessing)))
             done += 1
             progress("training", done, work)
-        out[name] = _Final(name, choice.params, family, preprocessing, models)
+        out[name] = _Final(name, choice.params, reads, preprocessing, models)
     return out
 
 

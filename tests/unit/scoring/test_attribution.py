@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from fraudloop.errors import BundleError
-from fraudloop.scoring.attribution import LINEAR, PERMUTATIONS, TREE_SHAP, attribute
+from fraudloop.scoring.attribution import DEEPLIFT, LINEAR, PERMUTATIONS, TREE_SHAP, attribute
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.inputs import Inputs
 from fraudloop.training.config import TrainConfig
@@ -22,8 +23,10 @@ TABLE = feature_table(3_000)
 
 def trained(algorithm: str) -> Bundle:
     # Candidates are cut to one: choosing is tested elsewhere.
-    small = {"xgboost": {"rounds": 40}, "lightgbm": {"rounds": 40}, "forest": {"trees": 20}, "logistic": {}}[algorithm]
-    config = TrainConfig(algorithms=(algorithm,), folds=1, candidates={algorithm: (small,)}, threads=1)
+    small: dict[str, dict[str, Any]] = {
+        "xgboost": {"rounds": 40}, "lightgbm": {"rounds": 40}, "forest": {"trees": 20}, "network": {"rounds": 8, "batch": 128, "hidden": [64, 32]},
+    }  # fmt: skip
+    config = TrainConfig(algorithms=(algorithm,), folds=1, candidates={algorithm: (small.get(algorithm, {}),)}, threads=1)
     return train(TABLE, FEATURES, config, delay_us=5 * DAY_US).bundle
 
 
@@ -32,7 +35,7 @@ def rows_of(bundle: Bundle, begin: int, end: int) -> Inputs:
     return inputs_of(TABLE[begin:end], model.numbers, model.words)
 
 
-@pytest.fixture(scope="module", params=["logistic", "forest", "xgboost", "lightgbm"])
+@pytest.fixture(scope="module", params=["logistic", "forest", "xgboost", "lightgbm", "network"])
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     return trained(request.param)
 
@@ -65,7 +68,9 @@ def test_a_higher_amount_never_pushes_less_than_a_far_lower_one(bundle: Bundle) 
 
 
 def test_the_method_is_named_by_member(bundle: Bundle) -> None:
-    expected = {"linear-json": LINEAR, "trees-json": PERMUTATIONS, "xgboost-json": TREE_SHAP, "lightgbm-text": TREE_SHAP}
+    expected = {
+        "linear-json": LINEAR, "trees-json": PERMUTATIONS, "xgboost-json": TREE_SHAP, "lightgbm-text": TREE_SHAP, "onnx-network": DEEPLIFT,
+    }  # fmt: skip
     found = attribute(bundle, rows_of(bundle, 0, 1), rows_of(bundle, 0, 400))
     assert found.method == {row["name"]: expected[row["format"]] for row in bundle.members}
 
