@@ -149,7 +149,7 @@ def test_an_unknown_parameter_is_named_with_the_nearest(algorithm: Algorithm) ->
 
 
 def test_every_format_has_a_suffix_and_none_is_pickle() -> None:
-    assert set(SUFFIXES.values()) == {".json", ".txt"}
+    assert set(SUFFIXES.values()) == {".json", ".txt", ".onnx"}
     assert {fitted(a)[0].model_format for a in ALGORITHMS.values()} == set(SUFFIXES)
 
 
