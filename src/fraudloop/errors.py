@@ -35,6 +35,12 @@ class BundleError(InputError):
     """The model bundle is damaged, tampered with or from a newer version; train it again or restore it from the store."""
 
 
+class TrackingError(FraudloopError):
+    """The tracking store or its artifacts cannot be used; the message says what is saved and how to go on."""
+
+    exit_code = 1
+
+
 class StoreError(InputError):
     """The bundle store does not hold what was asked for; `fraudloop models list` shows what it holds."""
 

@@ -41,6 +41,9 @@ class Settings:
     store: folder of the bundle store (FRAUDLOOP_STORE); see `fraudloop.scoring.store`.
     base_currency: ISO 4217 code that amounts are converted to (FRAUDLOOP_BASE_CURRENCY).
     zone: IANA zone of times without an offset and of local hours without a better source (FRAUDLOOP_ZONE).
+    tracking: MLflow tracking URI of training runs and of the mirrored registry, or `default` (FRAUDLOOP_TRACKING); it may
+        hold a password. None: not tracked.
+    artifacts: folder or URL for the bundles and rows of tracked runs (FRAUDLOOP_ARTIFACTS).
     debug: show tracebacks (FRAUDLOOP_DEBUG=1).
     """
 
@@ -51,6 +54,8 @@ class Settings:
     store: Path = Path("fraudloop-store")
     base_currency: str = "EUR"
     zone: str = "UTC"
+    tracking: str | None = field(default=None, repr=False)
+    artifacts: str | None = None
     debug: bool = False
 
     @staticmethod
@@ -73,6 +78,8 @@ class Settings:
             store=Path(env["FRAUDLOOP_STORE"]).absolute() if env.get("FRAUDLOOP_STORE") else Path("fraudloop-store"),
             base_currency=_currency(env.get("FRAUDLOOP_BASE_CURRENCY", "") or "EUR"),
             zone=_zone(env.get("FRAUDLOOP_ZONE", "") or "UTC"),
+            tracking=env.get("FRAUDLOOP_TRACKING") or None,
+            artifacts=env.get("FRAUDLOOP_ARTIFACTS") or None,
             debug=_flag("FRAUDLOOP_DEBUG", env.get("FRAUDLOOP_DEBUG", "")),
         )
 

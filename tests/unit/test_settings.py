@@ -27,6 +27,8 @@ def test_every_field_has_its_variable() -> None:
         "FRAUDLOOP_STORE": "models",
         "FRAUDLOOP_BASE_CURRENCY": "USD",
         "FRAUDLOOP_ZONE": "Europe/Berlin",
+        "FRAUDLOOP_TRACKING": "sqlite:///runs.db",
+        "FRAUDLOOP_ARTIFACTS": "s3://bucket/prefix",
         "FRAUDLOOP_DEBUG": "1",
     }
     assert set(env) == {"FRAUDLOOP_" + f.name.upper() for f in dataclasses.fields(Settings)}

@@ -32,3 +32,14 @@ Segments = Annotated[
     ),
 ]  # fmt: skip
 Seed = Annotated[int, typer.Option("--seed", help="The same seed gives the same result.")]
+Track = Annotated[
+    str | None,
+    typer.Option(
+        "--track",
+        metavar="URI",
+        help="Where runs are tracked: default (a SQLite file under the working folder), off, sqlite:///FILE, postgresql+psycopg://… or http://…",
+    ),
+]
+Artifacts = Annotated[
+    str | None, typer.Option("--artifacts", metavar="DIR|URL", help="Where tracked bundles and rows go: a folder or s3://bucket/prefix.")
+]

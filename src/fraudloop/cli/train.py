@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from fraudloop.cli.options import Columns, Features, InputFile, JsonOutput, OutputFolder, Seed, Segments, names_of
+from fraudloop.cli.options import Artifacts, Columns, Features, InputFile, JsonOutput, OutputFolder, Seed, Segments, Track, names_of
 from fraudloop.cli.output import note, print_json, print_table, progress
 from fraudloop.data.ingest import DEFAULT_MAX_REJECTED
+from fraudloop.pipelines.tracking import tracking_of
 from fraudloop.pipelines.train import DEFAULT_LABEL_DELAY, Trained, train_file
 from fraudloop.reports.tables import SEGMENT_HEADS, algorithm_rows, metric_rows, segment_rows
 from fraudloop.settings import Settings
@@ -48,6 +49,11 @@ def command(
     max_rejected: Annotated[
         float, typer.Option("--max-rejected", metavar="SHARE", help="Stop if more rows are bad than this share.")
     ] = DEFAULT_MAX_REJECTED,
+    track: Track = None,
+    artifacts: Artifacts = None,
+    experiment: Annotated[
+        str | None, typer.Option("--experiment", metavar="NAME", help="The experiment that the run is filed under.")
+    ] = None,
     json: JsonOutput = False,
 ) -> None:
     """Train a fraud model from a table of past transactions and store it as a bundle of data.
@@ -66,13 +72,14 @@ def command(
         given["bootstrap"] = intervals
     if segments is not None:
         given["segments"] = names_of(segments)
+    tracking = tracking_of(track, settings, artifacts=artifacts, experiment=experiment)
     with progress(quiet=json) as show:
         done = train_file(
             file, out, columns=columns, features=features, train_days=train, test_days=test, label_delay=label_delay,
-            config=replace(chosen, **given), labels=labels, profiles=profiles, max_rejected=max_rejected, settings=settings, progress=show,
+            config=replace(chosen, **given), labels=labels, profiles=profiles, max_rejected=max_rejected, settings=settings, tracking=tracking, progress=show,
         )  # fmt: skip
     if json:
-        print_json({"bundle": done.bundle.hash, "content": done.bundle.content, "path": str(out), **done.report})
+        print_json({"bundle": done.bundle.hash, "content": done.bundle.content, "path": str(out), "run": done.run, **done.report})
     else:
         _show(done, out, settings.base_currency)
 
@@ -106,3 +113,5 @@ def _show(done: Trained, out: Path, currency: str) -> None:
     )
     show_segments(report["segments"])
     note(f"bundle {done.bundle.hash[:12]} in {out}; plots in {out / 'report'}")
+    if done.run is not None:
+        note(f"run {done.run}; `fraudloop models reproduce {done.run}` trains it again")

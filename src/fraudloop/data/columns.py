@@ -129,6 +129,16 @@ class ColumnMap:
         return _Reader(where).map({"zone": zone, **data})
 
 
+def map_text(spec: str | Path | ColumnMap, zone: str = "UTC") -> tuple[str, str, ColumnMap]:
+    """Name, TOML text and meaning of a map, so that it can be kept; ColumnMapError for one that was not read from a text."""
+    if isinstance(spec, ColumnMap):
+        raise ColumnMapError(f"{spec.name}: only a preset or a TOML file can be kept with a run; give its name or path")
+    loaded = ColumnMap.load(spec, zone)
+    if loaded.name.startswith("preset "):
+        return str(spec), (resources.files("fraudloop.data") / "presets" / f"{spec}.toml").read_text("utf-8"), loaded
+    return Path(spec).name, Path(spec).read_text("utf-8"), loaded
+
+
 _TIME: Final = {"format": (str, list), "unit": str, "zone": str, "ambiguous": str}
 
 #: Every key of a map by its table ("" is the top), with the type it takes. `docs/reference/columns.md` explains each.

@@ -165,10 +165,14 @@ class RateTable:
         return np.where(at < 0, -1, at + (rows[0] if rows else 0)).astype(np.int64)
 
 
+def sample_text() -> str:
+    """The table that ships, as CSV."""
+    return (resources.files("fraudloop.door") / "rates_sample.csv").read_text("utf-8")
+
+
 @lru_cache(maxsize=8)
 def _sample(base: str) -> RateTable:
-    text = (resources.files("fraudloop.door") / "rates_sample.csv").read_text("utf-8")
-    return RateTable.from_csv(text, base, "sample rates")
+    return RateTable.from_csv(sample_text(), base, "sample rates")
 
 
 def _rate(row: dict[str, str], where: str) -> Rate:

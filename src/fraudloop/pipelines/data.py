@@ -44,12 +44,12 @@ class Validated:
         return self.ingested.report
 
 
-def column_map(spec: str | Path, settings: Settings, segments: Iterable[str] = ()) -> ColumnMap:
-    """The column map of a preset's name or TOML file, with the zone of the settings where it states none.
+def column_map(spec: str | Path | ColumnMap, settings: Settings, segments: Iterable[str] = ()) -> ColumnMap:
+    """The column map of a preset's name or TOML file, with the zone of the settings where it states none; a map is itself.
 
     segments: columns to bring along for reports alone; those that the map does not know are taken under their own name.
     """
-    mapped = ColumnMap.load(spec, settings.zone)
+    mapped = spec if isinstance(spec, ColumnMap) else ColumnMap.load(spec, settings.zone)
     known = {*TRANSACTION_SCHEMA, *FIELDS, *mapped.shape.extra, CHANNEL}
     more = {name: name for name in segments if name not in known}
     return replace(mapped, shape=replace(mapped.shape, segments={**mapped.shape.segments, **more})) if more else mapped

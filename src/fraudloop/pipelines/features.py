@@ -74,7 +74,7 @@ def feature_table(
 
 
 def fold_file(
-    path: str | Path, columns: str | Path, features: FeatureSet, *, settings: Settings | None = None, labels: Path | None = None,
+    path: str | Path, columns: str | Path | ColumnMap, features: FeatureSet, *, settings: Settings | None = None, labels: Path | None = None,
     profiles: Path | None = None, max_rejected: float = DEFAULT_MAX_REJECTED, segments: Sequence[str] = (), progress: Progress = silent,
 ) -> Folded:  # fmt: skip
     """Read a file through the door and fold it: `feature_table` with the labels and the report of the reading.
@@ -145,11 +145,13 @@ def features_file(
     return Written(out, done, feature_set.names, fold.counts(), fold.digest(), ingested.report)
 
 
-def features_of(features: str | Path | FeatureSet | None, columns: str | Path) -> FeatureSet:
+def features_of(features: str | Path | FeatureSet | None, columns: str | Path | ColumnMap) -> FeatureSet:
     """The feature set asked for, else the one that the column map names."""
     if isinstance(features, FeatureSet):
         return features
-    return FeatureSet.load(features if features is not None else ColumnMap.load(columns).features)
+    if features is None:
+        features = (columns if isinstance(columns, ColumnMap) else ColumnMap.load(columns)).features
+    return FeatureSet.load(features)
 
 
 def events_of(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -12,43 +11,48 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 import fraudloop
 from fraudloop.clock import Clock, SystemClock
+from fraudloop.data.columns import ColumnMap
 from fraudloop.data.ingest import DEFAULT_MAX_REJECTED
 from fraudloop.domain.definitions import FeatureSet, parse_duration_us
 from fraudloop.errors import InputError
 from fraudloop.pipelines.data import column_map
 from fraudloop.pipelines.features import features_of, fold_file
+from fraudloop.pipelines.tracking import Inputs, keep_inputs, write_run
 from fraudloop.reports.plots import PlotData, draw_all
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.settings import Settings
 from fraudloop.telemetry import Progress, silent
 from fraudloop.training.config import TrainConfig
+from fraudloop.training.datasets import Manifest, file_hash
 from fraudloop.training.metrics import CostMatrix, Scored, curve
 from fraudloop.training.splits import Period
+from fraudloop.training.tracking import Tracker, Tracking
 from fraudloop.training.train import TrainResult, train
 
 DEFAULT_LABEL_DELAY: Final = "7d"
 
-_HASH_CHUNK_BYTES = 1 << 20
-_PACKAGES = ("fraudloop", "numpy", "polars", "scikit-learn", "xgboost-cpu", "lightgbm", "onnxruntime")
+_PACKAGES = ("fraudloop", "numpy", "scipy", "polars", "scikit-learn", "xgboost-cpu", "lightgbm", "onnxruntime", "imbalanced-learn")
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The stored bundle and the report of its metrics.json."""
+    """The stored bundle, the report of its metrics.json, and the id of its run where it was tracked."""
 
     bundle: Bundle
     report: dict[str, Any]
+    run: str | None = None
 
 
 def train_file(
     path: Path,
     out: Path,
     *,
-    columns: str | Path = "native",
+    columns: str | Path | ColumnMap = "native",
     features: str | Path | FeatureSet | None = None,
     train_days: str | None = None,
     test_days: str | None = None,
@@ -58,13 +62,16 @@ def train_file(
     profiles: Path | None = None,
     max_rejected: float = DEFAULT_MAX_REJECTED,
     settings: Settings | None = None,
+    tracking: Tracking | None = None,
     clock: Clock | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Read, fold, train, evaluate, plot and store. `train_days`, `test_days`: `A..B`, whole days in the map's zone.
     labels, profiles: files apart, instead of those the map names. The bundle keeps only the features its model reads.
+    tracking: where the rows are kept before the work and the run is written after the bundle is stored; None: nowhere.
 
-    InputError (and its kinds) says what in the file, the map, the periods or the configuration cannot be used.
+    InputError (and its kinds) says what in the file, the map, the periods or the configuration cannot be used;
+    TrackingError whether anything was trained, and that its bundle is saved.
     """
     settings, config = settings or Settings(), config or TrainConfig()
     zone = column_map(columns, settings).shape.zone
@@ -72,6 +79,11 @@ def train_file(
     delay_us = parse_duration_us(label_delay, "--label-delay")
     train_period = None if train_days is None else Period.parse(train_days, "--train")
     test_period = None if test_days is None else Period.parse(test_days, "--test")
+    tracker = None if tracking is None else Tracker(tracking)
+    kept: Manifest | None = None
+    if tracker is not None:
+        inputs = Inputs(Path(path), columns, feature_set, label_delay, train_days, test_days, config, labels, profiles, max_rejected)
+        kept = keep_inputs(tracker, inputs, settings, progress)
     folded = fold_file(
         path, columns, feature_set, settings=settings, labels=labels, profiles=profiles, max_rejected=max_rejected, segments=config.segments or (),
         progress=progress,
@@ -80,13 +92,25 @@ def train_file(
     files = {"transactions": path, "labels": labels, "profiles": profiles}
     data = {
         "files": {kind: {"name": Path(file).name, "sha256": file_hash(file)} for kind, file in files.items() if file is not None},
-        "columns": str(columns), "zone": zone, **extent(folded.table),
+        "columns": columns.name if isinstance(columns, ColumnMap) else str(columns), "zone": zone, **extent(folded.table),
     }  # fmt: skip
+    about = origin(data, config, clock or SystemClock())
+    if kept is not None:
+        _check_kept(kept, data["files"])
+        about["dataset"] = {"hash": kept.hash}
     result = train(
         folded.table, feature_set, config, delay_us=delay_us, zone=zone, train_period=train_period, test_period=test_period, labels=folded.labels,
-        origin=origin(data, config, clock or SystemClock()), progress=progress,
+        origin=about, progress=progress,
     )  # fmt: skip
-    return store(result, out, config, settings.base_currency)
+    trained = store(result, out, config, settings.base_currency)
+    return trained if tracker is None else replace(trained, run=write_run(tracker, trained.bundle, progress))
+
+
+def _check_kept(kept: Manifest, read: Mapping[str, Mapping[str, str]]) -> None:
+    """What was kept must be what was read."""
+    for role, file in read.items():
+        if kept.files[role].sha256 != file["sha256"]:
+            raise InputError(f"{file['name']}: it changed while it was being read; train again when nobody writes to it")
 
 
 def store(result: TrainResult, out: Path, config: TrainConfig, currency: str) -> Trained:
@@ -137,8 +161,13 @@ def origin(data: Mapping[str, Any], config: TrainConfig, clock: Clock) -> dict[s
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that shape a model, those installed."""
-    out = {"python": platform.python_version(), "machine": platform.machine()}
+    """The build: Python, the machine's architecture, instruction set and C library, and the packages that shape a model."""
+    found: Any = np.show_config(mode="dicts")
+    instructions = found.get("SIMD Extensions", {})
+    out = {
+        "python": platform.python_version(), "machine": platform.machine(), "libc": " ".join(platform.libc_ver()),
+        "instructions": " ".join((*instructions.get("baseline", ()), *instructions.get("found", ()))),
+    }  # fmt: skip
     for name in _PACKAGES:
         try:
             out[name] = metadata.version(name)
@@ -163,18 +192,6 @@ def _git(folder: Path, *args: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    digest = hashlib.sha256()
-    try:
-        with Path(path).open("rb") as file:
-            while chunk := file.read(_HASH_CHUNK_BYTES):
-                digest.update(chunk)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    return digest.hexdigest()
 
 
 def extent(table: pl.DataFrame) -> dict[str, Any]:
