@@ -40,6 +40,8 @@ def test_every_field_has_its_variable() -> None:
         store=Path("models").absolute(),
         base_currency="USD",
         zone="Europe/Berlin",
+        tracking="sqlite:///runs.db",
+        artifacts="s3://bucket/prefix",
         debug=True,
     )
 
