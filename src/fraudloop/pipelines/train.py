@@ -92,7 +92,7 @@ def train_file(
     files = {"transactions": path, "labels": labels, "profiles": profiles}
     data = {
         "files": {kind: {"name": Path(file).name, "sha256": file_hash(file)} for kind, file in files.items() if file is not None},
-        "columns": columns.name if isinstance(columns, ColumnMap) else str(columns), "zone": zone, **extent(folded.table),
+        "columns": columns.name if isinstance(columns, ColumnMap) else str(columns), "zone": zone, "currency": folded.report["base_currency"], **extent(folded.table),
     }  # fmt: skip
     about = origin(data, config, clock or SystemClock())
     if kept is not None:

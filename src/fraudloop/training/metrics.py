@@ -53,6 +53,16 @@ def curve(y: Bools, score: Floats, weight: Floats | None = None) -> Curve:
     return Curve(ranked[last][seen], alerts[seen], hits[seen])
 
 
+def thin_curve(points: Curve, most: int = 200) -> dict[str, list[float]]:
+    """`threshold`, `precision` and `recall` of at most `most` points of a curve, for a plot: evenly by recall, with both ends."""
+    recall = points.recall
+    if not len(recall) or np.isnan(recall[0]):
+        return {"threshold": [], "precision": [], "recall": []}
+    wanted = np.linspace(recall[0], 1.0, most)
+    at = np.unique(np.minimum(np.searchsorted(recall, wanted), len(recall) - 1))
+    return {"threshold": points.threshold[at].tolist(), "precision": points.precision[at].tolist(), "recall": recall[at].tolist()}
+
+
 def average_precision(y: Bools, score: Floats, weight: Floats | None = None) -> float:
     """Sum over thresholds of (recall gained) x precision, as scikit-learn's `average_precision_score`; NaN without fraud.
 

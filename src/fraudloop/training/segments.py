@@ -208,7 +208,7 @@ def _measured(scored: Scored, tier: Any, shares: Mapping[str, _Share], rows: Boo
     }
     for name, share in shares.items():
         out[name] = _interval(share, rows, scored)
-    for name, part in (("outcomes", np.ones(n, bool)), ("outcomes_genuine", ~y)):
+    for name, part in (("outcomes", np.ones(n, bool)), ("outcomes_genuine", ~y), ("outcomes_fraud", y)):
         whole = int(part.sum())
         out[name] = {o.text: float((outcome[part] == o).mean()) if whole else None for o in Outcome}
     return out

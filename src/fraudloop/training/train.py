@@ -44,8 +44,10 @@ from fraudloop.training.metrics import (
     average_precision,
     bootstrap,
     card_precision,
+    curve,
     evaluate,
     recall_at_precision,
+    thin_curve,
 )
 from fraudloop.training.preprocessing import fit_preprocessing
 from fraudloop.training.reference import reference_bytes, reference_profile
@@ -187,6 +189,7 @@ def train(
         "algorithms": sides,
         "thresholds": thresholds,
         "importance": _importance(fitted, chosen),
+        "curve": thin_curve(curve(headline.y, headline.score)),
         "cost_curve": cost_curve(headline.y, headline.score, headline.amount, config.costs),
         "config": config.to_dict(),
         "warnings": warnings,
