@@ -30,8 +30,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "xgboost": {"rounds": 40},
     "lightgbm": {"rounds": 40},
     "network": {"rounds": 8, "batch": 128, "hidden": [64, 32]},
+    "isolation": {"trees": 50},
 }
 
+learners = [algorithm for algorithm in ALGORITHMS.values() if algorithm.supervised]
+every_learner = pytest.mark.parametrize("algorithm", learners, ids=[algorithm.name for algorithm in learners])
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS.values(), ids=ALGORITHMS)
 
 
@@ -50,7 +53,7 @@ def test_no_algorithm_is_left_out_here() -> None:
     assert set(SMALL) == set(ALGORITHMS)
 
 
-@every_algorithm
+@every_learner
 def test_it_learns_what_can_be_learned_and_later_rows_profit(algorithm: Algorithm) -> None:
     model, preprocessing = fitted(algorithm)
     later = feature_table()[4_000:]
@@ -76,7 +79,7 @@ def test_the_same_seed_gives_the_same_bytes(algorithm: Algorithm) -> None:
     assert fitted(algorithm)[0].encode() == fitted(algorithm)[0].encode()
 
 
-@pytest.mark.parametrize("name", ["forest", "xgboost", "lightgbm", "network"])
+@pytest.mark.parametrize("name", ["forest", "xgboost", "lightgbm", "network", "isolation"])
 def test_another_seed_gives_another_model(name: str) -> None:
     assert fitted(ALGORITHMS[name], seed=1)[0].encode() != fitted(ALGORITHMS[name], seed=2)[0].encode()
 
@@ -110,7 +113,7 @@ def test_no_rows_give_no_margins(algorithm: Algorithm) -> None:
     ).shape == (0,)
 
 
-@every_algorithm
+@every_learner
 def test_a_heavier_fraud_class_raises_the_margins(algorithm: Algorithm) -> None:
     inputs = inputs_of(feature_table(), NUMBERS, WORDS)
     means = []

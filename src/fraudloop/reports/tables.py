@@ -82,16 +82,19 @@ def metric_rows(columns: Sequence[Mapping[str, Any]], currency: str) -> list[Row
 
 
 def algorithm_rows(validation: Mapping[str, Any], test: Mapping[str, Mapping[str, Any]]) -> list[Row]:
-    """One row an algorithm: chosen or not, average precision on the validation folds, ranking metrics on the test."""
-    chosen = validation["chosen"]
+    """One row an algorithm, then one an ensemble: chosen or not (or with which weight), average precision on the
+    validation folds, ranking metrics on the test."""
+    weights = validation.get("weights", {})
+    ensembles = validation.get("ensembles", {})
     rows: list[Row] = []
     for name, values in test.items():
-        before = validation["algorithms"][name]
-        rounds = before["params"].get("rounds")
+        before = ensembles[name] if name in ensembles else validation["algorithms"][name]
+        rounds = before.get("params", {}).get("rounds")
+        whole = name in ensembles and before["weights"] == weights
         rows.append(
             (
                 name,
-                "yes" if name in chosen else "",
+                "yes" if whole or weights.get(name) == 1.0 else f"{weights[name]:.2g}" if name in weights else "",
                 _four(before["average_precision"]),
                 _ABSENT if rounds is None else str(rounds),
                 _four(values["average_precision"]),

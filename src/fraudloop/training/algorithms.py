@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from fraudloop.errors import InputError
 from fraudloop.scoring.scorers import load_scorer
+from fraudloop.training.isolation import DEFAULTS as ISOLATION
+from fraudloop.training.isolation import fit_isolation
 from fraudloop.training.metrics import Bools, Floats
 from fraudloop.training.network import DEFAULTS as NETWORK
 from fraudloop.training.network import fit_network
-from fraudloop.training.preprocessing import LINEAR, PreprocessingPlan, plan_of
+from fraudloop.training.preprocessing import FOREST, LINEAR, PreprocessingPlan, plan_of
 from fraudloop.training.tree_json import encode_trees, sklearn_tree
 
 Params = Mapping[str, Any]
@@ -51,13 +53,15 @@ class Fitted(Protocol):
 class Algorithm:
     """family: which preprocessing it reads (`training.preprocessing.PLANS`), with a parameter `scaling` another one. defaults: its parameters, each of which a
     configuration may set; `rows_max` is the training rows beyond which genuine ones are thinned out and weighted up (0: no
-    limit). candidates: sets of changed parameters that validation chooses from."""
+    limit). candidates: sets of changed parameters that validation chooses from.
+    supervised: whether it learns from labels; without, it takes no part in ensembles unless their weights name it."""
 
     name: str
     family: str
     fit: Callable[[Floats, Bools, Floats, Params, int, int], Fitted]
     defaults: Params
     candidates: tuple[Params, ...] = ({},)
+    supervised: bool = True
 
     @property
     def staged(self) -> bool:
@@ -259,6 +263,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
             },
         ),
         Algorithm("network", "linear", fit_network, {**NETWORK, "scaling": LINEAR.scaling}),
+        Algorithm("isolation", "forest", fit_isolation, {**ISOLATION, "scaling": FOREST.scaling}, supervised=False),
     )
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 seed = 7
 algorithms = ["xgboost", "lightgbm"]
+weights = { xgboost = 0.6, network = 0.4 }   # of the ensemble that competes; or "found" on the validation folds
 members = 3                      # seeds averaged in each model
 fraud_weight = 1                 # or a number, or "balanced"
 imbalance = "undersample"        # or none, class_weights, smote, smote_undersample
@@ -26,13 +27,15 @@ from typing import Any
 
 from fraudloop.errors import InputError
 from fraudloop.training.algorithms import ALGORITHMS, find_algorithm
+from fraudloop.training.ensembles import DEFAULT_WEIGHTS, check_weights
 from fraudloop.training.imbalance import check_strategy
 from fraudloop.training.metrics import CostMatrix, ReviewBudget
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """seed: of every random draw. algorithms: trained side by side. members: seeds averaged in each boosted model. blend: whether means of the best algorithms compete too. fraud_weight: of a fraud
+    """seed: of every random draw. algorithms: trained side by side. members: seeds averaged in each boosted model. blend: whether ensembles compete too: equal means of the best, and `weights`
+    (`training.ensembles`): a table by algorithm, or "found" on the validation folds. fraud_weight: of a fraud
     in the loss. imbalance: strategy for training rows (`training.imbalance`). imbalance_ratio: frauds over genuine rows that it
     aims at (None: its own). folds, fold_days: validation folds before the test (fold_days None: as the test, at most 7).
     exclude_known_compromised: whether cards known as compromised are left out where models are judged. calibration:
@@ -43,9 +46,10 @@ class TrainConfig:
     """
 
     seed: int = 0
-    algorithms: tuple[str, ...] = tuple(ALGORITHMS)
+    algorithms: tuple[str, ...] = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.supervised)
     members: int = 3
     blend: bool = True
+    weights: Mapping[str, float] | str = field(default_factory=lambda: dict(DEFAULT_WEIGHTS))
     fraud_weight: float | str = 1.0
     imbalance: str = "none"
     imbalance_ratio: float | None = None
@@ -74,6 +78,9 @@ class TrainConfig:
         for name in ("members", "folds", "fold_rows_max", "threads"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)} must be at least 1")
+        check_weights(self.weights)
+        for name in () if isinstance(self.weights, str) else self.weights:
+            find_algorithm(name)
         check_strategy(self.imbalance)
         if self.imbalance_ratio is not None and not 0 < self.imbalance_ratio <= 1:
             raise InputError(f"imbalance_ratio = {self.imbalance_ratio!r} must be above 0 and at most 1")

@@ -32,6 +32,7 @@ from fraudloop.telemetry import Progress, silent
 from fraudloop.training.algorithms import Fitted, find_algorithm
 from fraudloop.training.calibration import fit_calibration
 from fraudloop.training.config import TrainConfig
+from fraudloop.training.ensembles import GAIN, Ensemble, competitors
 from fraudloop.training.folds import Dataset as Dataset
 from fraudloop.training.folds import Fold, FoldTables, fit_rows, past_of
 from fraudloop.training.imbalance import ColumnKinds, prior_shift
@@ -57,9 +58,6 @@ from fraudloop.training.thresholds import cost_curve, suggest
 
 #: Shares of the rounds at which a boosted model is tried on the validation folds.
 CHECKPOINTS: Final = 8
-
-#: How much more average precision a blend needs than the best single algorithm, to be worth its members.
-BLEND_GAIN: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +135,9 @@ def train(
             "too little history for a label delay between training and validation days: choices rest on the last quarter of the training days"
         )
     choices = _validate(data, folds, config, progress)
-    chosen = _best(choices, folds, config)
-    oof = _blend([choices[name] for name in chosen], len(folds))
+    contest = _contest(choices, folds, config)
+    chosen = contest.chosen
+    oof = np.concatenate([chosen.margins(margins) for margins in _by_fold(choices, len(folds))]) if folds else np.zeros(0)
     y_oof = np.concatenate([fold.y_validate for fold in folds]) if folds else np.zeros(0, bool)
     rows_oof = np.concatenate([fold.validate for fold in folds]) if folds else np.zeros(0, np.int64)
     shift = prior_shift(int(y.sum()), int((~y).sum()), config.imbalance, config.imbalance_ratio)
@@ -154,7 +153,7 @@ def train(
     test = data.scored(test_rows, score, data.truth.fraud[test_rows])
     kept = data.without_known_compromised(test_rows, train_days)
     at_kept = np.searchsorted(test_rows, kept)
-    sides = _side_by_side(x_test, fitted, test, at_kept if config.exclude_known_compromised else np.arange(len(test_rows)))
+    sides = _side_by_side(x_test, fitted, contest.shown, test, at_kept if config.exclude_known_compromised else np.arange(len(test_rows)))
     progress("scoring the test days", 1, 1)
 
     headline = test[at_kept] if config.exclude_known_compromised else test
@@ -179,7 +178,7 @@ def train(
             "label_delay_days": delay_us / 86_400_000_000,
             "cut": _moment(split.cut_us),
         },
-        "validation": _validation_report(folds, choices, chosen, oof, y_oof, score_oof, data, rows_oof),
+        "validation": _validation_report(folds, choices, contest, oof, y_oof, score_oof, data, rows_oof),
         "test": {
             "period": str(test_days),
             "headline": "without_known_compromised" if config.exclude_known_compromised else "all",
@@ -257,26 +256,33 @@ def checkpoints(params: Mapping[str, Any]) -> list[int]:
     return sorted({max(1, round(rounds * part / CHECKPOINTS)) for part in range(1, CHECKPOINTS + 1)})
 
 
-def _best(choices: Mapping[str, _Choice], folds: Sequence[Fold], config: TrainConfig) -> list[str]:
-    """The algorithms of the model: the best by mean validation average precision, or the best few if their mean is better."""
+@dataclass(frozen=True, slots=True)
+class _Contest:
+    """chosen: the ensemble of the model, of one algorithm or more. shown: the ensembles that are reported beside the
+    algorithms: the chosen one, and the one of the given or found weights."""
+
+    chosen: Ensemble
+    shown: tuple[Ensemble, ...]
+
+
+def _by_fold(choices: Mapping[str, _Choice], folds: int) -> list[dict[str, Floats]]:
+    return [{name: choice.margins[k] for name, choice in choices.items()} for k in range(folds)]
+
+
+def _contest(choices: Mapping[str, _Choice], folds: Sequence[Fold], config: TrainConfig) -> _Contest:
+    """The best algorithm by mean validation average precision, or the ensemble that is better by more than GAIN."""
     names = list(choices)
     ranked = sorted(names, key=lambda name: (-(choices[name].mean if not math.isnan(choices[name].mean) else -1.0), names.index(name)))
-    best, best_value = ranked[:1], choices[ranked[0]].mean
-    if not folds or math.isnan(best_value) or not config.blend:
-        return best
-    for size in range(2, len(ranked) + 1):
-        means = [np.mean([choices[name].margins[k] for name in ranked[:size]], axis=0) for k in range(len(folds))]
-        value = float(np.nanmean([average_precision(fold.y_validate, margins) for fold, margins in zip(folds, means, strict=True)]))
-        if value > best_value + BLEND_GAIN:
-            best, best_value = ranked[:size], value
-    return best
-
-
-def _blend(choices: Sequence[_Choice], folds: int) -> Floats:
-    """The validation margins of the chosen model, folds one after another."""
-    if not folds:
-        return np.zeros(0)
-    return np.concatenate([np.mean([choice.margins[k] for choice in choices], axis=0) for k in range(folds)])
+    best = Ensemble({ranked[0]: 1.0}, tuple(choices[ranked[0]].average_precision))
+    able = [name for name in ranked if find_algorithm(name).supervised]
+    if not folds or math.isnan(best.mean) or not config.blend or not able:
+        return _Contest(best, ())
+    against = competitors(able, config.weights, _by_fold(choices, len(folds)), [fold.y_validate for fold in folds])
+    for one in against:
+        if one.mean > best.mean + GAIN:
+            best = one
+    weighted = [one for one in against[max(0, len(able) - 1) :] if one.name != best.name]
+    return _Contest(best, (*([best] if len(best.weights) > 1 else []), *weighted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,13 +295,13 @@ class _Final:
 
 
 def _fit_final(
-    raw: Inputs, y: Bools, choices: Mapping[str, _Choice], chosen: Sequence[str], config: TrainConfig, progress: Progress
+    raw: Inputs, y: Bools, choices: Mapping[str, _Choice], chosen: Ensemble, config: TrainConfig, progress: Progress
 ) -> dict[str, _Final]:
     """Every algorithm on the training days; those chosen with all their seeds."""
     out: dict[str, _Final] = {}
     tables: dict[str, tuple[Preprocessing, Floats]] = {}
     weight = np.ones(len(y))
-    members = {name: config.members if name in chosen and find_algorithm(name).staged else 1 for name in choices}
+    members = {name: config.members if name in chosen.weights and find_algorithm(name).staged else 1 for name in choices}
     work = sum(members.values())
     done = 0
     for name, choice in choices.items():
@@ -317,7 +323,7 @@ def _fit_final(
 def _bundle(
     features: FeatureSet,
     fitted: Mapping[str, _Final],
-    chosen: Sequence[str],
+    chosen: Ensemble,
     calibration: Calibration,
     thresholds: Mapping[str, Any],
     origin: Mapping[str, Any] | None,
@@ -325,7 +331,7 @@ def _bundle(
     """The bundle of the chosen algorithms; metrics and the reference profile come later."""
     files: dict[str, bytes] = {}
     members = []
-    for name in chosen:
+    for name, share in chosen.weights.items():
         final = fitted[name]
         for number, model in enumerate(final.models):
             file = f"models/{name}-{number + 1}{SUFFIXES[model.model_format]}"
@@ -333,10 +339,10 @@ def _bundle(
             members.append(
                 {
                     "name": f"{name}-{number + 1}", "algorithm": name, "file": file, "format": model.model_format, "preprocessing": final.preprocessing,
-                    "weight": 1.0 / len(final.models), "params": final.params,
+                    "weight": share / len(final.models), "params": final.params,
                 }
             )  # fmt: skip
-    used = {fitted[name].preprocessing: fitted[name].fitted_preprocessing for name in chosen}
+    used = {fitted[name].preprocessing: fitted[name].fitted_preprocessing for name in chosen.weights}
     read = {name for p in used.values() for name in p.numbers}
     files["features.json"] = to_json(features.select(name for name in features.names if name in read).to_dict())
     files["preprocessing.json"] = to_json({"preprocessings": {name: p.to_dict() for name, p in used.items()}})
@@ -345,17 +351,16 @@ def _bundle(
     return Bundle(files, tuple(members), dict(origin or {}))
 
 
-def _side_by_side(x_test: Inputs, fitted: Mapping[str, _Final], test: Scored, at: NDArray[np.int64]) -> dict[str, dict[str, float]]:
-    """Ranking metrics of each algorithm alone on the test days, by its own margins; informs, chooses nothing."""
-    out = {}
+def _side_by_side(
+    x_test: Inputs, fitted: Mapping[str, _Final], ensembles: Sequence[Ensemble], test: Scored, at: NDArray[np.int64]
+) -> dict[str, dict[str, float]]:
+    """Ranking metrics of each algorithm alone and of the ensembles on the test days, by margins; informs, chooses nothing."""
     flat = Calibration(np.array([-1.0, 1.0]), np.array([0.25, 0.75]))
-    for name, final in fitted.items():
-        bundle_model = _single(final, flat)
-        margins = bundle_model.margins(x_test)
-        part = Scored(test.y, margins, test.day, test.card, test.amount, test.mature)[at]
-        values = evaluate_ranking(part)
-        out[name] = values
-    return out
+    margins = {name: _single(final, flat).margins(x_test) for name, final in fitted.items()}
+    rows = {**margins, **{one.name: one.margins(margins) for one in ensembles}}
+    return {
+        name: evaluate_ranking(Scored(test.y, values, test.day, test.card, test.amount, test.mature)[at]) for name, values in rows.items()
+    }
 
 
 def _single(final: _Final, calibration: Calibration) -> Model:
@@ -377,7 +382,7 @@ def evaluate_ranking(data: Scored) -> dict[str, float]:
 def _validation_report(
     folds: Sequence[Fold],
     choices: Mapping[str, _Choice],
-    chosen: Sequence[str],
+    contest: _Contest,
     margins: Floats,
     y: Bools,
     score: Floats,
@@ -401,14 +406,19 @@ def _validation_report(
         "algorithms": {
             name: {"average_precision": c.mean, "by_fold": c.average_precision, "params": c.params} for name, c in choices.items()
         },
-        "chosen": list(chosen),
+        "ensembles": {
+            one.name: {"average_precision": one.mean, "by_fold": list(one.average_precision), "weights": dict(one.weights)}
+            for one in contest.shown
+        },
+        "chosen": list(contest.chosen.weights),
+        "weights": dict(contest.chosen.weights),
     }
 
 
-def _importance(fitted: Mapping[str, _Final], chosen: Sequence[str]) -> list[dict[str, Any]]:
+def _importance(fitted: Mapping[str, _Final], chosen: Ensemble) -> list[dict[str, Any]]:
     """What each column contributed to the members' fit, shares of 1, the largest first; one-hot columns are added up."""
     total: dict[str, float] = {}
-    for name in chosen:
+    for name, weight in chosen.weights.items():
         final = fitted[name]
         for model in final.models:
             values = model.importance()
@@ -416,7 +426,7 @@ def _importance(fitted: Mapping[str, _Final], chosen: Sequence[str]) -> list[dic
             at = 0
             for step in final.fitted_preprocessing.steps:
                 share = float(values[at : at + len(step.outputs)].sum()) / whole if whole > 0 else 0.0
-                total[step.column] = total.get(step.column, 0.0) + share / len(final.models) / len(chosen)
+                total[step.column] = total.get(step.column, 0.0) + weight * share / len(final.models)
                 at += len(step.outputs)
     return [{"column": column, "share": share} for column, share in sorted(total.items(), key=lambda item: (-item[1], item[0]))]
 

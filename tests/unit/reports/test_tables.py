@@ -35,13 +35,15 @@ def test_intervals_stand_beside_their_figure() -> None:
     assert {row[0]: row[1] for row in metric_rows([column], "EUR")}["average precision"].endswith("[0.1000, 0.2000]")
 
 
-def test_algorithms_stand_side_by_side() -> None:
-    validation = {
-        "chosen": ["b"],
-        "algorithms": {"a": {"average_precision": None, "params": {}}, "b": {"average_precision": 0.5, "params": {"rounds": 9}}},
-    }
+def test_algorithms_and_ensembles_stand_side_by_side() -> None:
+    algorithms = {"a": {"average_precision": None, "params": {}}, "b": {"average_precision": 0.5, "params": {"rounds": 9}}}
+    mixed = {"0.6 a + 0.4 b": {"average_precision": 0.6, "weights": {"a": 0.6, "b": 0.4}}}
     values = {"average_precision": 0.4, "auc_roc": 0.9, "card_precision_100": None}
-    assert algorithm_rows(validation, {"a": values, "b": values}) == [
+    one = {"chosen": ["b"], "weights": {"b": 1.0}, "algorithms": algorithms, "ensembles": {}}
+    assert algorithm_rows(one, {"a": values, "b": values}) == [
         ("a", "", "–", "–", "0.4000", "0.9000", "–"),
         ("b", "yes", "0.5000", "9", "0.4000", "0.9000", "–"),
     ]
+    both = {**one, "weights": {"a": 0.6, "b": 0.4}, "ensembles": mixed}
+    rows = algorithm_rows(both, {"a": values, "b": values, "0.6 a + 0.4 b": values})
+    assert [row[:4] for row in rows] == [("a", "0.6", "–", "–"), ("b", "0.4", "0.5000", "9"), ("0.6 a + 0.4 b", "yes", "0.6000", "–")]
