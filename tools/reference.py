@@ -6,7 +6,6 @@ python tools/reference.py --check    say which are not as the code is, and exit 
 
 from __future__ import annotations
 
-import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,9 @@ import typer
 
 from fraudloop import errors
 from fraudloop.cli.main import COMMANDS, build
+from fraudloop.decisions.lists import shipped_lists
+from fraudloop.decisions.rule_language import OPERATORS
+from fraudloop.decisions.rules import RuleSet
 from fraudloop.domain.definitions import FeatureDefinition, FeatureSet, format_duration
 from fraudloop.domain.needs import needs
 from fraudloop.errors import FraudloopError
@@ -44,6 +46,7 @@ def pages() -> dict[str, str]:
         "commands.md": {"commands": "\n".join(commands())},
         "errors.md": {"errors": "\n".join(error_table())},
         "features.md": {"presets": "\n".join(presets())},
+        "rules.md": {"operators": "\n".join(operators()), "rules": "\n".join(shipped_rules())},
     }
     return {name: _filled((PAGES / name).read_text("utf-8"), parts) for name, parts in made.items()}
 
@@ -63,15 +66,23 @@ def _filled(text: str, parts: dict[str, str]) -> str:
 def commands() -> Iterator[str]:
     """A section for each command, its text and its options as the command itself has them."""
     for name in COMMANDS:
-        module = importlib.import_module(COMMANDS[name][0])
-        assert hasattr(module, "command"), "groups of commands need a section for each of theirs"
         command = typer.main.get_command(build(name)).commands[name]  # type: ignore[attr-defined]
-        shown = [p for p in command.params if "--help" not in p.opts]
+        yield from _command(name, command, "##")
+        for part, inner in getattr(command, "commands", {}).items():
+            yield from _command(f"{name} {part}", inner, "###")
+
+
+def _command(name: str, command: Any, level: str) -> Iterator[str]:
+    """A section for one command, or for a group of them its text alone."""
+    group = hasattr(command, "commands")
+    shown = [p for p in command.params if "--help" not in p.opts]
+    yield f"{level} {name}\n"
+    if not group:
         arguments = "".join(f" {_metavar(p)}" for p in shown if p.param_type_name == "argument")
         needed = "".join(f" {p.opts[0]} {_metavar(p)}" for p in shown if p.param_type_name == "option" and p.required)
-        yield f"## {name}\n"
         yield f"    fraudloop {name}{arguments}{needed}" + (" [OPTIONS]" if any(not p.required for p in shown) else "") + "\n"
-        yield re.sub(r"(?<!\n)\n(?!\n)", " ", str(command.help).strip()) + "\n"
+    yield re.sub(r"(?<!\n)\n(?!\n)", " ", str(command.help).strip()) + "\n"
+    if shown and not group:
         yield "| | takes | default | |\n|---|---|---|---|"
         for parameter in shown:
             yield _row(parameter)
@@ -110,6 +121,23 @@ def error_table() -> Iterator[str]:
 
 
 # --- presets -----------------------------------------------------------------------------------------------------
+
+
+def operators() -> Iterator[str]:
+    """What a condition may hold."""
+    yield "| | |\n|---|---|"
+    for operator, text in OPERATORS.items():
+        yield f"| `{operator}` | {text} |"
+
+
+def shipped_rules() -> Iterator[str]:
+    """The shipped rules, and the lists that they look words up in."""
+    yield "| rule | when | then | |\n|---|---|---|---|"
+    for rule in RuleSet.load("default").rules:
+        yield f"| `{rule.id}` | `{rule.when}` | {rule.outcome.text if rule.outcome else rule.score} | {rule.reason} |"
+    yield "\n| list | version | entries | source |\n|---|---|---|---|"
+    for named in shipped_lists().values():
+        yield f"| `{named.name}` | {named.version} | {', '.join(sorted(named.entries))} | {named.source} |"
 
 
 def preset_names() -> list[str]:

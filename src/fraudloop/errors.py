@@ -31,6 +31,10 @@ class DataError(InputError):
     """The data breaks its contract; see the quarantine file for rows, rules and reasons."""
 
 
+class RuleError(InputError):
+    """A rule is not understood; correct it at the character it points at."""
+
+
 class BundleError(InputError):
     """The model bundle is damaged, tampered with or from a newer version; train it again or restore it from the store."""
 

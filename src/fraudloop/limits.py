@@ -127,6 +127,20 @@ COLUMNS_MAX: Final = 2_048
 #: 1,048,576 rows of 60 features are 500 MB.
 STEP_ROWS_MAX: Final = 1_048_576
 
+# --- rules -------------------------------------------------------------------------------------------------------
+
+#: A rule's condition: one line that an analyst reads. Longer is a program, and nobody can say any more what it does.
+RULE_CHARACTERS_MAX: Final = 2_000
+
+#: How deep a condition nests. Deeper ones come from generators, and would take the parser's stack.
+RULE_DEPTH_MAX: Final = 32
+
+#: Parts of a condition: names, constants, operators. Each costs the evaluator about a nanosecond a payment.
+RULE_NODES_MAX: Final = 256
+
+#: Rules of a set. Some hundred are usual with banks; a thousand of some ten parts each are 10 µs a payment.
+RULES_MAX: Final = 1_000
+
 # --- the log -----------------------------------------------------------------------------------------------------
 
 #: One record: an event or a decision with its vector (512 features are 4 kB). Larger is not a payment but a document.

@@ -20,18 +20,20 @@ def page(name: str) -> str:
     return (ROOT / "docs" / "reference" / name).read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["commands.md", "errors.md", "features.md"])
+@pytest.mark.parametrize("name", ["commands.md", "errors.md", "features.md", "rules.md"])
 def test_what_is_made_from_the_code_is_as_the_code_is(name: str) -> None:
     assert page(name) == reference.pages()[name], "run python tools/reference.py"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_of_every_command_stands_in_its_section(name: str) -> None:
-    section = page("commands.md").partition(f"\n## {name}\n")[2].partition("\n## ")[0]
     command = typer.main.get_command(build(name)).commands[name]  # type: ignore[attr-defined]
-    for parameter in command.params:
-        word = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[0]
-        assert f"| `{word}` |" in section, word
+    parts = {f"### {name} {part}": inner for part, inner in getattr(command, "commands", {}).items()} or {f"## {name}": command}
+    for heading, part in parts.items():
+        section = page("commands.md").partition(f"\n{heading}\n")[2].partition("\n##")[0]
+        for parameter in part.params:
+            word = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[0]
+            assert f"| `{word}` |" in section, word
 
 
 def test_every_error_and_exit_code_stands_in_the_page() -> None:

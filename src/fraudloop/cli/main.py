@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "train": ("fraudloop.cli.train", "Train, calibrate and measure models; keep the best as a bundle of data."),
     "score": ("fraudloop.cli.score", "Score transactions with a bundle and decide by its policy."),
     "evaluate": ("fraudloop.cli.evaluate", "Measure scores against the labels: precision, recall, money, calibration."),
+    "rules": ("fraudloop.cli.rules", "Rules that analysts write: check them, and test them on the past."),
     "doctor": ("fraudloop.cli.doctor", "What this machine has and lacks for each command."),
 }
 
