@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import polars as pl
 from fraudloop.pipelines.train import Trained, train_file
 from fraudloop.settings import Settings
 from fraudloop.training.config import TrainConfig
+from fraudloop.training.mlflow_client import client
 from fraudloop.training.tracking import Tracking
 from tests.worlds import feature_table
 
@@ -45,6 +48,23 @@ CONFIG = {
     "candidates": {"xgboost": [{"depth": 3}, {"depth": 4}]},
 }  # fmt: skip
 TEST = "2024-02-20..2024-02-29"
+
+
+def local_tracking(folder: Path) -> Tracking:
+    """The default place under a folder, with MLflow's tables in it: making them takes seconds, so they are made once."""
+    tracking = Tracking.of("default", None, folder)
+    assert tracking is not None
+    path = Path(tracking.uri.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(_empty_database())
+    return tracking
+
+
+@lru_cache(maxsize=1)
+def _empty_database() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        client(f"sqlite:///{folder}/tracking.db")
+        return (Path(folder) / "tracking.db").read_bytes()
 
 
 def shop(folder: Path, rows: int = 3_000) -> Path:

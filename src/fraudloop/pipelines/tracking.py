@@ -7,6 +7,7 @@ finds the bundle saved, with the hash of its rows in the manifest.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.rates import sample_text
 from fraudloop.errors import InputError, TrackingError
 from fraudloop.scoring.bundle import Bundle
+from fraudloop.scoring.store import BundleStore
 from fraudloop.settings import DEFAULT_HASH_KEY, Settings
 from fraudloop.telemetry import Progress, silent
 from fraudloop.training.config import TrainConfig
 from fraudloop.training.datasets import Manifest, StoredFile, describe, keep
+from fraudloop.training.registry import Mirrored, mirror
 from fraudloop.training.tracking import DEFAULT, DEFAULT_EXPERIMENT, Tracker, Tracking
 
 
@@ -123,3 +126,19 @@ def track_bundle(path: Path, tracking: Tracking, progress: Progress = silent) ->
     if found is not None:
         return Tracked(found, bundle.hash, known=True)
     return Tracked(write_run(tracker, bundle, progress), bundle.hash, known=False)
+
+
+def mirror_store(store: BundleStore, name: str, tracking: Tracking) -> Mirrored:
+    """Bring MLflow's registered model `name` to the state of the store; see `training.registry`."""
+    return mirror(store, name, Tracker(tracking))
+
+
+def mirror_into(tracking: Tracking | None) -> Callable[[BundleStore, str], None] | None:
+    """What promotion and rollback call once an alias has moved; None where nothing is tracked. MLflow is opened by the call."""
+    if tracking is None:
+        return None
+
+    def call(store: BundleStore, name: str) -> None:
+        mirror_store(store, name, tracking)
+
+    return call

@@ -17,7 +17,7 @@ from fraudloop.scoring.bundle import Bundle
 from fraudloop.settings import Settings
 from fraudloop.training.tracking import Tracking
 from fraudloop.training.train import to_json
-from tests.tracked import shop, train_shop
+from tests.tracked import local_tracking, shop, train_shop
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(place: Path) -> Settings:
-    return Settings(tracking=f"sqlite:///{place}/tracking.db")
+    return Settings(tracking=local_tracking(place).uri)
 
 
 @pytest.fixture(scope="module")

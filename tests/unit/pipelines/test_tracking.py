@@ -22,7 +22,7 @@ from fraudloop.training.config import TrainConfig
 from fraudloop.training.datasets import restore
 from fraudloop.training.mlflow_client import load_mlflow
 from fraudloop.training.tracking import TAG_BUNDLE, TAG_DATASET, Tracker, Tracking
-from tests.tracked import TEST, shop, train_shop
+from tests.tracked import TEST, local_tracking, shop, train_shop
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tracking(place: Path) -> Tracking:
-    found = Tracking.of("default", None, place)
-    assert found is not None
-    return found
+    return local_tracking(place)
 
 
 @pytest.fixture(scope="module")
