@@ -35,7 +35,7 @@ def command(
     decline: Decline = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="TOML", help="Costs, review budget.")] = None,
     intervals: Annotated[
-        int | None, typer.Option("--intervals", metavar="N", help="Bootstrap rounds for 95 % intervals of the metrics.")
+        int | None, typer.Option("--intervals", metavar="N", help="Bootstrap rounds for 95 % intervals of the metrics; 0 for none.")
     ] = None,
     segments: Segments = None,
     plots: Annotated[Path | None, typer.Option("--plots", metavar="DIR", help="Draw the plots into this folder.")] = None,

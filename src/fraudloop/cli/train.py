@@ -41,7 +41,7 @@ def command(
     config: Annotated[Path | None, typer.Option("--config", metavar="TOML", help="Hyperparameters, costs, review budget and more.")] = None,
     seed: Seed | None = None,
     intervals: Annotated[
-        int | None, typer.Option("--intervals", metavar="N", help="Bootstrap rounds for 95 % intervals of the metrics.")
+        int | None, typer.Option("--intervals", metavar="N", help="Bootstrap rounds for 95 % intervals of the metrics; 0 for none.")
     ] = None,
     segments: Segments = None,
     labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Labels in a file apart.")] = None,

@@ -26,7 +26,7 @@ from fraudloop.settings import Settings
 from fraudloop.telemetry import Progress, silent
 from fraudloop.training.config import TrainConfig
 from fraudloop.training.folds import Dataset
-from fraudloop.training.metrics import Scored, auc_roc, average_precision, bootstrap, evaluate
+from fraudloop.training.metrics import Scored, evaluate, intervals
 from fraudloop.training.segments import segment_columns, segment_report
 from fraudloop.training.splits import Period
 from fraudloop.training.thresholds import cost_curve
@@ -92,10 +92,9 @@ def evaluate_file(
     for name, part in (("all", test), ("without_known_compromised", test[kept])):
         metrics[name] = evaluate(part, tiers.review, tiers.decline, config.costs, config.budget)
         if config.bootstrap:
-            metrics[name]["intervals_95"] = {
-                "average_precision": bootstrap(part, average_precision, rounds=config.bootstrap, seed=config.seed),
-                "auc_roc": bootstrap(part, auc_roc, rounds=config.bootstrap, seed=config.seed),
-            }
+            metrics[name]["intervals_95"] = intervals(
+                part, tiers.review, tiers.decline, config.costs, config.budget, rounds=config.bootstrap, seed=config.seed
+            )
     judged = np.flatnonzero(kept) if config.exclude_known_compromised else np.arange(len(rows))
     groups = segment_columns(truth[rows[judged]], config.segments)
     segments = segment_report(test[judged], groups, tiers, seed=config.seed)

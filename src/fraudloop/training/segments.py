@@ -311,7 +311,7 @@ def _gap(
     # The pair is kept while cards are drawn: the interval is that of a difference, not of a largest one.
     groups = drawn.shape[1]
     sums = np.stack([np.bincount(blocks, v * (codes == code), groups) for code in (high, low) for v in (share.hit, share.base)], axis=1)
-    above, above_base, below, below_base = (drawn @ sums).T
+    above, above_base, below, below_base = np.einsum("rg,gk->kr", drawn, sums)
     with np.errstate(divide="ignore", invalid="ignore"):
         first, second = above / above_base, below / below_base
     ends = _ends(first - second)

@@ -43,10 +43,10 @@ from fraudloop.training.metrics import (
     Scored,
     auc_roc,
     average_precision,
-    bootstrap,
     card_precision,
     curve,
     evaluate,
+    intervals,
     recall_at_precision,
     thin_curve,
 )
@@ -163,10 +163,9 @@ def train(
     }
     if config.bootstrap:
         for name, part in (("all", test), ("without_known_compromised", test[at_kept])):
-            measured[name]["intervals_95"] = {
-                "average_precision": bootstrap(part, average_precision, rounds=config.bootstrap, seed=config.seed),
-                "auc_roc": bootstrap(part, auc_roc, rounds=config.bootstrap, seed=config.seed),
-            }
+            measured[name]["intervals_95"] = intervals(
+                part, thresholds["review"], thresholds["decline"], config.costs, config.budget, rounds=config.bootstrap, seed=config.seed
+            )
     groups = segment_columns(table[test_rows[at_kept] if config.exclude_known_compromised else test_rows], config.segments)
     report = {
         "training": {

@@ -211,3 +211,51 @@ def test_an_interval_covers_the_metric_and_is_the_same_for_the_same_seed() -> No
     assert high - low < 0.15
     assert (low, high) == m.bootstrap(data, m.average_precision, rounds=100, seed=3)
     assert (low, high) != m.bootstrap(data, m.average_precision, by="day", rounds=100, seed=3)
+
+
+def test_an_interval_round_is_the_metric_of_the_table_with_each_card_as_often_as_drawn() -> None:
+    random = np.random.default_rng(8)
+    n, cards = 400, 40
+    card = random.integers(0, cards, n)
+    score = random.random(n)
+    y = random.random(n) < score**3
+    day = np.sort(random.integers(0, 5, n))
+    amount = np.round(random.random(n) * 100, 2)
+    data = m.Scored(y, score, day, card, amount, np.ones(n, bool))
+    costs, budget = m.CostMatrix(), m.ReviewBudget(share=0.1)
+    found = m.intervals(data, 0.6, 0.9, costs, budget, rounds=1, seed=11)
+    drawn = np.bincount(np.random.default_rng(11).integers(0, cards, cards), minlength=cards)
+    assert len(np.unique(card)) == cards
+    rows = np.repeat(np.arange(n), drawn[card])
+    plain = m.evaluate(data[rows], 0.6, 0.9, costs, budget)
+    assert found.keys() == {
+        "average_precision", "auc_roc", "recall_at_90_precision", "precision_at_budget", "recall_at_budget", "cost", "cost_without_model", "saved_share",
+    }  # fmt: skip
+    for name, (low, high) in found.items():
+        assert low == high == pytest.approx(plain[name]), name
+
+
+def test_intervals_hold_their_metric_and_are_empty_without_rows() -> None:
+    random = np.random.default_rng(9)
+    score = random.random(2_000)
+    y = random.random(2_000) < score**4
+    data = m.Scored(y, score, np.arange(2_000) // 200, random.integers(0, 300, 2_000), np.full(2_000, 20.0), np.ones(2_000, bool))
+    args = (0.6, 0.9, m.CostMatrix(), m.ReviewBudget())
+    plain, found = m.evaluate(data, *args), m.intervals(data, *args, seed=2)
+    for name in ("average_precision", "auc_roc", "recall_at_budget", "saved_share"):
+        assert found[name][0] <= plain[name] <= found[name][1]
+    assert found["average_precision"] == pytest.approx(m.bootstrap(data, m.average_precision, rounds=200, seed=2))
+    assert m.intervals(data[np.zeros(0, np.int64)], *args) == {}
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.5, 0.9])), max_size=30))
+def test_a_thinned_curve_lies_on_the_curve_and_keeps_its_ends(rows: list[tuple[bool, float]]) -> None:
+    y, score = np.array([r[0] for r in rows], bool), np.array([r[1] for r in rows], np.float64)
+    points = m.curve(y, score)
+    thin = m.thin_curve(points, 5)
+    if not y.any():
+        assert thin == {"threshold": [], "precision": [], "recall": []}
+        return
+    everything = set(zip(points.threshold, points.precision, points.recall, strict=True))
+    assert set(zip(thin["threshold"], thin["precision"], thin["recall"], strict=True)) <= everything
+    assert thin["recall"][-1] == 1.0
