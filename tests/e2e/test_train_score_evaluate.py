@@ -11,15 +11,8 @@ import polars as pl
 import pytest
 
 from fraudloop.cli.main import run
-from tests.worlds import feature_table
+from tests.shop import write_shop
 
-FEATURES = """
-features = ["amount", "hour_of_day", "customer_count_24h", "customer_amount_mean_7d"]
-[entities]
-customer = "customer_id"
-[numbers]
-amount = { column = "amount_base", scale = 2 }
-"""
 CONFIG = "threads = 1\nmembers = 2\nfolds = 2\n[xgboost]\nrounds = 40\n[budget]\nper_day = 20\n"
 TEST = "2024-02-20..2024-02-29"
 
@@ -27,18 +20,7 @@ TEST = "2024-02-20..2024-02-29"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Payments in CSV under other names, a column map, a feature set, a configuration, and a model trained from them."""
-    path = tmp_path_factory.mktemp("shop")
-    table = feature_table(rows=5_000)
-    table.select(
-        pl.col("transaction_id").alias("order"), pl.col("timestamp").dt.strftime("%d.%m.%Y %H:%M:%S%.6f").alias("when"), pl.col("customer_id").alias("buyer"),
-        pl.col("amount").alias("total"), pl.lit("EUR").alias("cur"), pl.col("country").alias("land"), pl.col("is_fraud").cast(pl.Int8).alias("bad"),
-    ).write_csv(path / "orders.csv", separator=";")  # fmt: skip
-    (path / "map.toml").write_text(
-        'zone = "UTC"\naliases = false\n[csv]\ndelimiter = ";"\n[time]\nformat = "%d.%m.%Y %H:%M:%S%.f"\n'
-        '[columns]\ntransaction_id = "order"\ntimestamp = "when"\ncustomer_id = "buyer"\namount = "total"\ncurrency = "cur"\ncountry = "land"\n'
-        '[label]\ncolumn = "bad"\ndelay = "5d"\n'
-    )
-    (path / "features.toml").write_text(FEATURES)
+    path = write_shop(tmp_path_factory.mktemp("shop"))
     (path / "config.toml").write_text(CONFIG)
     assert run(train_arguments(path, "model")) == 0
     return path

@@ -31,6 +31,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "profile": ("fraudloop.cli.profile", "What my columns give, and which features I lack for want of which column."),
     "features": ("fraudloop.cli.features", "Exact point-in-time features of every transaction, row by row."),
     "train": ("fraudloop.cli.train", "Train, calibrate and measure models; keep the best as a bundle of data."),
+    "compare": ("fraudloop.cli.compare", "Algorithms and strategies against imbalance side by side on past days, with intervals."),
+    "tune": ("fraudloop.cli.tune", "Search hyperparameters on past days; resumable, pruned, within a time budget."),
     "score": ("fraudloop.cli.score", "Score transactions with a bundle and decide by its policy."),
     "evaluate": ("fraudloop.cli.evaluate", "Measure scores against the labels: precision, recall, money, calibration."),
     "rules": ("fraudloop.cli.rules", "Rules that analysts write: check them, and test them on the past."),

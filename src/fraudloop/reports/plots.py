@@ -10,13 +10,14 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+D = TypeVar("D")
 
 BLUE: Final = "#0072B2"
 ORANGE: Final = "#E69F00"
@@ -78,11 +79,11 @@ def draw_all(data: PlotData) -> dict[str, bytes]:
     return out
 
 
-def _styled(draw: Callable[[PlotData], bytes]) -> Callable[[PlotData], bytes]:
+def styled(draw: Callable[[D], bytes]) -> Callable[[D], bytes]:
     """Draw with this module's style, and leave the style of the process as it was."""
 
     @wraps(draw)
-    def with_style(data: PlotData) -> bytes:
+    def with_style(data: D) -> bytes:
         import matplotlib as mpl
 
         with mpl.rc_context(_STYLE):
@@ -91,7 +92,7 @@ def _styled(draw: Callable[[PlotData], bytes]) -> Callable[[PlotData], bytes]:
     return with_style
 
 
-class _Page:
+class Page:
     """One figure with a title, a line below it and one pair of axes; `png()` ends it."""
 
     def __init__(self, title: str, subtitle: str, width: float = 8.0, height: float = 5.2) -> None:
@@ -136,10 +137,10 @@ def _thousands(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-@_styled
+@styled
 def precision_recall(data: PlotData) -> bytes:
     """How much of the fraud is found, and how many alerts are right, at every threshold; the tiers in force marked."""
-    page = _Page(f"Precision and recall  ·  average precision {data.average_precision:.3f}", data.subtitle)
+    page = Page(f"Precision and recall  ·  average precision {data.average_precision:.3f}", data.subtitle)
     axes = page.axes
     base = float(data.y.mean()) if len(data.y) else 0.0
     axes.plot(data.recall, data.precision, color=BLUE, linewidth=2, drawstyle="steps-pre")
@@ -170,10 +171,10 @@ def precision_recall(data: PlotData) -> bytes:
     return page.png()
 
 
-@_styled
+@styled
 def calibration(data: PlotData) -> bytes:
     """Whether a score of 0.9 means 90 %: mean score against the share of fraud, by group of like scores."""
-    page = _Page(
+    page = Page(
         "Calibration: does a score mean what it says?",
         f"{data.subtitle}\nexpected calibration error {100 * data.calibration_error:.2f} %, log-odds scales",
     )
@@ -215,10 +216,10 @@ def _odds(chance: Floats) -> Floats:
     return out
 
 
-@_styled
+@styled
 def cost_by_threshold(data: PlotData) -> bytes:
     """What fraud let through and alerts cost together, by review threshold; the least and the one in force marked."""
-    page = _Page("Cost by review threshold", f"{data.subtitle}\n{data.costs}")
+    page = Page("Cost by review threshold", f"{data.subtitle}\n{data.costs}")
     axes = page.axes
     threshold, missed, review, total = (np.asarray(data.cost_curve[key], np.float64) for key in ("threshold", "missed", "review", "total"))
     x = _odds(threshold)
@@ -256,10 +257,10 @@ def cost_by_threshold(data: PlotData) -> bytes:
     return page.png()
 
 
-@_styled
+@styled
 def outcomes(data: PlotData) -> bytes:
     """The confusion matrix at the thresholds in force: what became of genuine and of fraudulent transactions."""
-    page = _Page(
+    page = Page(
         "Outcomes at the thresholds in force",
         f"{data.subtitle}\nreview above {data.review:.3g}, decline above {data.decline:.3g}",
         height=4.4,
@@ -300,11 +301,11 @@ def _rectangle(column: int, row: int, colour: str, alpha: float) -> Any:
     return Rectangle((column + 0.02, row + 0.03), 0.96, 0.94, facecolor=colour, alpha=alpha, linewidth=0)
 
 
-@_styled
+@styled
 def importance(data: PlotData) -> bytes:
     """Which inputs the members were built on: share of the loss reduced (trees) or of absolute weights (linear)."""
     rows = list(data.importance[:IMPORTANCE_TOP])
-    page = _Page(
+    page = Page(
         "What the model is built on",
         f"share of the fit that each input contributes, the {len(rows)} largest of {len(data.importance)}",
         height=1.7 + 0.27 * len(rows),
@@ -325,10 +326,10 @@ def importance(data: PlotData) -> bytes:
     return page.png()
 
 
-@_styled
+@styled
 def scores_by_class(data: PlotData) -> bytes:
     """How the scores of frauds and of genuine transactions are spread, each as a share of its class."""
-    page = _Page("Scores of frauds and of genuine transactions", f"{data.subtitle}\neach class adds up to 100 %")
+    page = Page("Scores of frauds and of genuine transactions", f"{data.subtitle}\neach class adds up to 100 %")
     axes = page.axes
     odds = _odds(data.score)
     lowest = float(np.clip(np.floor(2 * odds.min()) / 2, -6.0, -1.0)) if len(odds) else -4.0

@@ -238,6 +238,9 @@ def _fit_lightgbm(x: Floats, y: Bools, weight: Floats, params: Params, seed: int
 
 # --- the registry -------------------------------------------------------------------------------------------------
 
+#: Shares of the rounds at which a boosted model is tried on the validation folds.
+CHECKPOINTS: Final = 8
+
 #: By name; the order is that of tables and of equal merit: of two that do equally well the simpler is chosen.
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     algorithm.name: algorithm
@@ -275,6 +278,14 @@ def find_algorithm(name: str) -> Algorithm:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InputError(f"no algorithm {name!r}{hint}; algorithms: {', '.join(ALGORITHMS)}")
     return ALGORITHMS[name]
+
+
+def checkpoints(params: Mapping[str, Any]) -> list[int]:
+    """The numbers of rounds to try, ending with all of them; [0] for a model without rounds."""
+    rounds = params.get("rounds")
+    if rounds is None:
+        return [0]
+    return sorted({max(1, round(rounds * part / CHECKPOINTS)) for part in range(1, CHECKPOINTS + 1)})
 
 
 def thin(y: Bools, weight: Floats, rows_max: int, seed: int) -> tuple[NDArray[np.int64], Floats]:

@@ -18,6 +18,7 @@ rate = 0.1
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -96,6 +97,25 @@ class TrainConfig:
         """Plain data for the bundle."""
         return asdict(self)
 
+    def to_toml(self) -> str:
+        """What differs from the defaults, in the form that :meth:`load` reads."""
+        usual = TrainConfig()
+        lines: list[str] = []
+        tables: list[tuple[str, Mapping[str, Any]]] = []
+        for f in fields(TrainConfig):
+            value = getattr(self, f.name)
+            if f.name in ("params", "candidates") or value == getattr(usual, f.name):
+                continue
+            if f.name in ("costs", "budget"):
+                tables.append((f"[{f.name}]", asdict(value)))
+            else:
+                lines.append(f"{f.name} = {_toml(value)}")
+        tables += [(f"[{name}]", params) for name, params in self.params.items() if params]
+        tables += [(f"[[candidates.{name}]]", row) for name, rows in self.candidates.items() for row in rows]
+        for head, row in tables:
+            lines += [f"\n{head}", *(f"{key} = {_toml(value)}" for key, value in row.items() if value is not None)]
+        return "\n".join(lines).strip() + "\n"
+
     @staticmethod
     def from_dict(data: Mapping[str, Any], where: str = "config") -> TrainConfig:
         """Build and check; InputError names the key and the nearest known one."""
@@ -135,6 +155,15 @@ class TrainConfig:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: not valid TOML: {error}") from error
+
+
+def _toml(value: object) -> str:
+    """A value as TOML; JSON's words and numbers are TOML's, but for what JSON has not."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)
 
 
 def _table(value: object, where: str) -> Mapping[str, Any]:

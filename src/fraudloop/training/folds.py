@@ -189,5 +189,6 @@ def fit_rows(
     weighted by `config.fraud_weight`. weight: how many rows each stands for."""
     algorithm = find_algorithm(name)
     rows, weight = thin(y, weight, int(params["rows_max"]), seed)
-    x, y, weight = resample(x[rows], y[rows], weight, config.imbalance, seed, config.imbalance_ratio, kinds)
+    strategy = config.imbalance if algorithm.supervised else "none"
+    x, y, weight = resample(x[rows], y[rows], weight, strategy, seed, config.imbalance_ratio, kinds)
     return algorithm.fit(x, y, weight * class_weights(y, config.fraud_weight), params, seed, config.threads)

@@ -137,6 +137,12 @@ def card_precision(y: Bools, score: Floats, day: Ints, card: Ints, k: int = CARD
     known from then on and left out of the following days. The mean over the days. Days with fewer than k cards still
     divide by k, as the book does.
     """
+    values = card_precision_by_day(y, score, day, card, k)
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def card_precision_by_day(y: Bools, score: Floats, day: Ints, card: Ints, k: int = CARD_PRECISION_K) -> Floats:
+    """Card Precision@k of each day, days in order, float64 [days]."""
     found: set[int] = set()
     values = []
     for rows in _by_day(day):
@@ -151,7 +157,7 @@ def card_precision(y: Bools, score: Floats, day: Ints, card: Ints, k: int = CARD
         hits = cards[top][compromised[top]]
         found.update(hits.tolist())
         values.append(len(hits) / k)
-    return float(np.mean(values)) if values else float("nan")
+    return np.array(values)
 
 
 def exclude_known_compromised(card: Ints, test: Ints, test_day_start_us: Ints, fraud: Ints, fraud_known_us: Ints) -> Bools:

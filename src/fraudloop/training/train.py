@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,7 +29,7 @@ from fraudloop.scoring.model import Member, Model
 from fraudloop.scoring.preprocessing import Preprocessing
 from fraudloop.scoring.scorers import SUFFIXES, load_scorer
 from fraudloop.telemetry import Progress, silent
-from fraudloop.training.algorithms import Fitted, find_algorithm
+from fraudloop.training.algorithms import Fitted, checkpoints, find_algorithm
 from fraudloop.training.calibration import fit_calibration
 from fraudloop.training.config import TrainConfig
 from fraudloop.training.ensembles import GAIN, Ensemble, competitors
@@ -55,9 +55,6 @@ from fraudloop.training.reference import reference_bytes, reference_profile
 from fraudloop.training.segments import segment_columns, segment_report
 from fraudloop.training.splits import Period
 from fraudloop.training.thresholds import cost_curve, suggest
-
-#: Shares of the rounds at which a boosted model is tried on the validation folds.
-CHECKPOINTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,14 +242,6 @@ def _validate(data: Dataset, folds: Sequence[Fold], config: TrainConfig, progres
         else:
             choices[name] = options[-1]
     return choices
-
-
-def checkpoints(params: Mapping[str, Any]) -> list[int]:
-    """The numbers of rounds to try, ending with all of them; [0] for a model without rounds."""
-    rounds = params.get("rounds")
-    if rounds is None:
-        return [0]
-    return sorted({max(1, round(rounds * part / CHECKPOINTS)) for part in range(1, CHECKPOINTS + 1)})
 
 
 @dataclass(frozen=True, slots=True)
