@@ -15,7 +15,7 @@ import polars as pl
 from fraudloop.domain.transaction import OUTSIDE_BODY
 
 #: Stands in every hash, so that another way of writing a body can never meet this one's hashes.
-_VERSION: Final = b"fraudloop body 1"
+BODY_VERSION: Final = b"fraudloop body 1"
 
 CONFLICT_RULE: Final = "transaction_id.conflict"
 CONFLICT_REASON: Final = "the same id came before with another body"
@@ -57,7 +57,7 @@ def body_hashes(table: pl.DataFrame) -> pl.Series:
             .otherwise(pl.lit(""))
         )
     bodies = table.select(pl.concat_str(pieces)).to_series() if table.height else pl.Series([], dtype=pl.String)
-    return pl.Series("body", [blake2b(_VERSION + b.encode(), digest_size=16).hexdigest() for b in bodies.to_list()], dtype=pl.String)
+    return pl.Series("body", [blake2b(BODY_VERSION + b.encode(), digest_size=16).hexdigest() for b in bodies.to_list()], dtype=pl.String)
 
 
 def settle(table: pl.DataFrame, known: pl.DataFrame | None = None) -> Settled:

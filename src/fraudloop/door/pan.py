@@ -50,6 +50,9 @@ _ISSUED: Final = re.compile("|".join(_pattern(prefix, length) for prefix, length
 # A run of digits that single separators may break: what could hold a PAN. The engine of polars knows no look-around,
 # so the cheap test is one-sided and every hit is looked at again.
 _RUN: Final = r"[0-9](?:[ ._-]?[0-9]){12,}"
+
+#: Found wherever `holds_pan` is true, and sometimes elsewhere.
+MAY_HOLD_PAN: Final = re.compile(_RUN)
 _ISSUER: Final = "^(?:" + "|".join(prefix for prefix, _ in _SCHEMES) + ")"
 _RUNS: Final = re.compile(r"[0-9](?:[ ._-]?[0-9])*")
 _SEPARATORS: Final = re.compile(r"[ ._-]")

@@ -1,0 +1,160 @@
+"""The door for one row beside the door for tables: whatever the first takes, the second takes to the same row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraudloop.domain.money import CURRENCIES
+from fraudloop.door.canonical import body_hashes
+from fraudloop.door.rates import Rate, RateTable
+from fraudloop.door.row import RowDoor, _BaseAmounts, _Strange, body_hash
+from fraudloop.door.shape import Number, Shape
+from fraudloop.limits import AMOUNT_MINOR_MAX
+
+RATES = RateTable.sample()
+SHAPE = Shape(numbers={"risk": Number("risk"), "points": Number("points", 2)}, categories={"channel": "channel"})
+DOOR = RowDoor(Shape(), RATES)
+EXTRA = RowDoor(SHAPE, RATES)
+
+#: A published test number of a card scheme.
+CARD = "4111 1111 1111 1111"
+
+TEXTS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(
+        [
+            "c-1",
+            " c-1",
+            "c 1\t",
+            "\x1cx",
+            "\x85x",
+            "",
+            "  ",
+            "é",
+            CARD,
+            CARD.replace(" ", ""),
+            "2026-01-31 11111",
+            "x" * 1_025,
+            "nan",
+            "NULL",
+        ]
+    ),
+)
+NUMBERS = st.one_of(
+    st.integers(-5, 10**6), st.floats(-100, 10_000), st.sampled_from([0, 0.1, 1e3, 10**15, 10**15 + 1, 2**53, 2**63, 2**70, -1, float("nan"), float("inf"), 4111111111111111])
+)  # fmt: skip
+ANYTHING = st.one_of(
+    TEXTS,
+    NUMBERS,
+    st.booleans(),
+    st.none(),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.sampled_from(["id", "x"]), TEXTS, max_size=2),
+)
+AMOUNTS = st.one_of(
+    st.integers(0, 10**9).map(lambda n: f"{n // 100}.{n % 100:02d}"), st.integers(0, 10**7).map(lambda n: n / 100), st.sampled_from(["1,5", "1e3", "-1", "0.001", " 7", "007.10", ".5"]),
+    NUMBERS, TEXTS,
+)  # fmt: skip
+TIMES = st.one_of(
+    st.datetimes().map(lambda t: t.isoformat() + "Z"),
+    st.tuples(st.datetimes(), st.sampled_from(["+02:00", "-00:00", "+00:00", "-11:30", "+14:00", "+14:01", "-23:59", "+24:00"])).map(lambda p: p[0].isoformat() + p[1]),
+    st.sampled_from(["2026-01-31T12:00:60Z", "2026-02-30T12:00:00Z", "2026-01-31T12:00:00", "2026-01-31", "2026-01-31T24:00:00Z", "2026-01-31t12:00:00z", "2026-01-31T12:00:00.1234567Z",
+                     "2026-01-31T12:00:00,5Z", "2026-W05-6T12:00:00Z", "1969-12-31T23:59:59Z", "2100-01-01T00:00:00Z", "2100-01-01T00:00:00.000001Z", "２026-01-31T12:00:00Z"]),
+    ANYTHING,
+)  # fmt: skip
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "merchant_category": TEXTS, "mcc": TEXTS, "customer_id": ANYTHING, "user_id": TEXTS, "merchant_id": TEXTS, "ip": TEXTS, "flow": TEXTS,
+    "currency": st.one_of(st.sampled_from(["EUR", "usd", "JPY", "KWD", "ABC", "E1R", "EURO", None]), st.sampled_from(sorted(CURRENCIES))),
+    "country": st.sampled_from(["DE", "deu", "Germany", "zz", "XX", "Atlantis", "uk", "Côte d'Ivoire", None, "", 5]),
+    "merchant_country": st.sampled_from(["DE", "FR"]),
+    "status": st.sampled_from(["authorised", "AUTHORISED", "captured", "gone", None]),
+    "is_online": st.one_of(st.booleans(), st.sampled_from(["yes", "0", 1, None, "perhaps"])),
+    "latitude": st.one_of(st.floats(-91, 91), st.integers(-91, 91), st.sampled_from(["5.5", None, True])),
+    "longitude": st.floats(-181, 181),
+    "location": st.fixed_dictionaries({}, optional={"latitude": st.floats(-90, 90), "longitude": st.floats(-180, 180), "x": ANYTHING}),
+    "device": st.fixed_dictionaries({}, optional={"id": TEXTS, "type": TEXTS, "ip": TEXTS, "note": ANYTHING}),
+    "utc_offset": st.sampled_from([60, "+02:00", None, 1_000]), "received_at": TIMES, "note": ANYTHING, "channel": TEXTS, "risk": NUMBERS, "points": NUMBERS,
+}  # fmt: skip
+BODIES = st.fixed_dictionaries({"transaction_id": st.one_of(st.just("t-1"), TEXTS), "timestamp": TIMES, "amount": AMOUNTS}, optional=FIELDS)
+
+
+@pytest.mark.parametrize("door", [DOOR, EXTRA], ids=["plain", "extra columns"])
+@given(body=BODIES)
+@settings(max_examples=300, deadline=None)
+def test_whatever_is_taken_as_ordinary_is_what_the_table_makes_of_it(door: RowDoor, body: dict[str, Any]) -> None:
+    slow = door._by_table(body)
+    try:
+        fast = door._ordinary(body)
+    except _Strange:
+        return
+    assert slow.row is not None, slow.refusals
+    assert fast.row == slow.row and list(fast.row or ()) == list(slow.row)
+    assert fast.notes == slow.notes
+    assert {name: type(value) for name, value in (fast.row or {}).items()} == {name: type(value) for name, value in slow.row.items()}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": "t1", "timestamp": "2026-01-31T12:00:00Z", "amount": "9.99", "currency": "EUR"},
+        {"transaction_id": "t1", "timestamp": "2026-01-31T12:00:00.5+02:00", "amount": 57.16, "currency": "usd", "country": "DEU", "user_id": "c1",
+         "device": {"id": "d1", "ip": "10.0.0.1", "type": "phone"}, "location": {"latitude": 52.5, "longitude": 13}, "is_online": False, "note": "thanks", "x": 5},
+        {"transaction_id": "550e8400-e29b-41d4-a716-446655440000", "timestamp": "2026-01-31 12:00:00Z", "amount": 7, "currency": "JPY", "merchant_id": None, "status": "captured"},
+    ],
+)  # fmt: skip
+def test_ordinary_bodies_take_the_short_way(body: dict[str, Any]) -> None:
+    """Or the test above would show nothing."""
+    assert DOOR._ordinary(body) == DOOR._by_table(body)
+
+
+@given(body=st.dictionaries(st.one_of(st.sampled_from(sorted(FIELDS)), st.text(max_size=5)), ANYTHING, max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_any_body_is_taken_or_refused_with_its_fields(body: dict[str, Any]) -> None:
+    found = DOOR.admit(body)
+    assert (found.row is None) == bool(found.refusals)
+    for refusal in found.refusals:
+        assert refusal.field and refusal.rule and refusal.reason
+
+
+@pytest.mark.parametrize("where", ["note", "merchant_category", "device", "list"])
+def test_a_card_number_outside_an_id_is_refused_by_name_and_never_shown(where: str) -> None:
+    body: dict[str, Any] = {"transaction_id": "t1", "timestamp": "2026-01-31T12:00:00Z", "amount": 1, "currency": "EUR"}
+    value: Any = {"note": CARD} if where == "device" else [CARD] if where == "list" else CARD
+    found = DOOR.admit({**body, where: value})
+    assert found.row is None
+    assert [(r.field, r.rule) for r in found.refusals] == [("device.note" if where == "device" else where, "card_number")]
+    assert "4111" not in repr(found)
+
+
+def test_a_card_number_in_an_id_becomes_a_token() -> None:
+    found = DOOR.admit({"transaction_id": "t1", "timestamp": "2026-01-31T12:00:00Z", "amount": 1, "currency": "EUR", "customer_id": CARD})
+    assert found.row is not None and str(found.row["customer_id"]).startswith("tok_")
+    assert found.notes["card_number.tokenised"] == 1
+
+
+@given(BODIES)
+@settings(max_examples=100, deadline=None)
+def test_the_hash_of_a_row_is_that_of_the_table(body: dict[str, Any]) -> None:
+    row = EXTRA.admit(body).row
+    if row is not None:
+        table = pl.DataFrame({name: pl.Series([value]) for name, value in row.items()}).with_columns(
+            pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
+        )
+        assert body_hash(row).hex() == body_hashes(table)[0]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["EUR", "USD", "JPY", "KWD"]), st.integers(0, 5), st.integers(1, 10**15)), max_size=12),
+    st.integers(-AMOUNT_MINOR_MAX, AMOUNT_MINOR_MAX), st.sampled_from(["EUR", "USD", "JPY", "KWD", "ABC", None]), st.integers(-2, 8),
+)  # fmt: skip
+def test_an_amount_alone_is_converted_as_in_a_column(
+    rates: list[tuple[str, int, int]], amount: int, currency: str | None, time_us: int
+) -> None:
+    by_key = {(code, start): Rate(code, start, value, f"{code}{start}") for code, start, value in rates}
+    table = RateTable.of([Rate("EUR", 1, 10**12, "first"), *(r for k, r in by_key.items() if k != ("EUR", 1))], "EUR")
+    assert _BaseAmounts(table)(amount, currency, time_us) == table.convert(amount, currency, time_us)
