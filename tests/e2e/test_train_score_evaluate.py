@@ -192,3 +192,17 @@ def test_scores_of_another_system_are_evaluated_by_the_default_tiers(folder: Pat
     body = printed(capsys)
     assert body["thresholds"] == {"decline": 0.9, "review": 0.5, "challenge": None}
     assert body["metrics"]["all"]["transactions"] == 500
+
+
+def test_a_model_is_brought_up_to_date_and_names_its_parent(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["update", str(folder / "orders.csv"), "--columns", str(folder / "map.toml"), "--model", str(folder / "model")]
+    capsys.readouterr()
+    assert run([*options, "--label-delay", "5d", "--out", str(folder / "newer"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    manifest = json.loads((folder / "newer" / "manifest.json").read_text())
+    parent = json.loads((folder / "model" / "manifest.json").read_text())
+    assert manifest["parent"] == report["parent"] == parent["bundle"]
+    assert report["transactions"] > 0
+    assert run([*options, "--until", "yesterday", "--out", str(folder / "never")]) == 2
+    assert "is not a day" in capsys.readouterr().err
+    assert not (folder / "never").exists()

@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "train": ("fraudloop.cli.train", "Train, calibrate and measure models; keep the best as a bundle of data."),
     "compare": ("fraudloop.cli.compare", "Algorithms and strategies against imbalance side by side on past days, with intervals."),
     "tune": ("fraudloop.cli.tune", "Search hyperparameters on past days; resumable, pruned, within a time budget."),
+    "update": ("fraudloop.cli.update", "Let a model learn from newly labelled days, between two trainings."),
     "score": ("fraudloop.cli.score", "Score transactions with a bundle and decide by its policy."),
     "evaluate": ("fraudloop.cli.evaluate", "Measure scores against the labels: precision, recall, money, calibration."),
     "rules": ("fraudloop.cli.rules", "Rules that analysts write: check them, and test them on the past."),

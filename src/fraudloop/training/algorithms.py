@@ -187,11 +187,9 @@ class _XGBoost:
         return np.array([float(gains.get(f"f{index}", 0.0)) for index in range(self._columns)])
 
 
-def _fit_xgboost(x: Floats, y: Bools, weight: Floats, params: Params, seed: int, threads: int) -> Fitted:
-    import xgboost
-
-    # The library's own defaults (256 bins, a base score estimated from the data) cost much average precision where
-    # a few values of a column decide: bins and base score are always said.
+def xgboost_settings(params: Params, seed: int, threads: int) -> dict[str, Any]:
+    """The library's own names. Its defaults (256 bins, a base score estimated from the data) cost much average precision
+    where a few values of a column decide: bins and base score are always said."""
     settings = {
         "objective": "binary:logistic", "base_score": params["base_score"], "tree_method": params["tree_method"],
         "eta": params["rate"], "max_depth": params["depth"], "min_child_weight": params["child_weight"],
@@ -200,8 +198,14 @@ def _fit_xgboost(x: Floats, y: Bools, weight: Floats, params: Params, seed: int,
     }  # fmt: skip
     if params["tree_method"] == "hist":
         settings["max_bin"] = params["bins"]
+    return settings
+
+
+def _fit_xgboost(x: Floats, y: Bools, weight: Floats, params: Params, seed: int, threads: int) -> Fitted:
+    import xgboost
+
     rows = xgboost.DMatrix(x.astype(np.float32), y.astype(np.float32), weight=weight.astype(np.float32), nthread=threads)
-    return _XGBoost(xgboost.train(settings, rows, params["rounds"]), x.shape[1], threads)
+    return _XGBoost(xgboost.train(xgboost_settings(params, seed, threads), rows, params["rounds"]), x.shape[1], threads)
 
 
 class _LightGBM:
@@ -222,18 +226,22 @@ class _LightGBM:
         return np.asarray(self._booster.feature_importance("gain"), np.float64)
 
 
-def _fit_lightgbm(x: Floats, y: Bools, weight: Floats, params: Params, seed: int, threads: int) -> Fitted:
-    import lightgbm
-
-    settings = {
+def lightgbm_settings(params: Params, seed: int, threads: int) -> dict[str, Any]:
+    """The library's own names."""
+    return {
         "objective": "binary", "learning_rate": params["rate"], "num_leaves": params["leaves"], "max_depth": params["depth"],
         "min_data_in_leaf": params["leaf_rows"], "min_sum_hessian_in_leaf": params["child_weight"], "max_bin": params["bins"],
         "bagging_fraction": params["rows_share"], "bagging_freq": 1 if params["rows_share"] < 1 else 0,
         "feature_fraction": params["columns_share"], "feature_fraction_bynode": params["node_columns_share"], "lambda_l2": params["l2"],
         "seed": seed, "num_threads": threads, "deterministic": True, "force_row_wise": True, "verbosity": -1,
     }  # fmt: skip
+
+
+def _fit_lightgbm(x: Floats, y: Bools, weight: Floats, params: Params, seed: int, threads: int) -> Fitted:
+    import lightgbm
+
     rows = lightgbm.Dataset(x, y.astype(np.float64), weight=weight, params={"verbosity": -1}, free_raw_data=True)
-    return _LightGBM(lightgbm.train(settings, rows, params["rounds"]), threads)
+    return _LightGBM(lightgbm.train(lightgbm_settings(params, seed, threads), rows, params["rounds"]), threads)
 
 
 # --- the registry -------------------------------------------------------------------------------------------------
@@ -241,11 +249,15 @@ def _fit_lightgbm(x: Floats, y: Bools, weight: Floats, params: Params, seed: int
 #: Shares of the rounds at which a boosted model is tried on the validation folds.
 CHECKPOINTS: Final = 8
 
+#: Which of the two helps is a matter of the table, by much: heavy-tailed features want the logarithm; an amount whose
+#: very size gives fraud away does not.
+_SCALINGS: Final[tuple[Params, ...]] = ({}, {"scaling": "standard"})
+
 #: By name; the order is that of tables and of equal merit: of two that do equally well the simpler is chosen.
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     algorithm.name: algorithm
     for algorithm in (
-        Algorithm("logistic", "linear", _fit_logistic, {"rows_max": 300_000, "C": 1.0, "iterations": 200, "tolerance": 1e-6, "scaling": LINEAR.scaling}),
+        Algorithm("logistic", "linear", _fit_logistic, {"rows_max": 300_000, "C": 1.0, "iterations": 200, "tolerance": 1e-6, "scaling": LINEAR.scaling}, _SCALINGS),
         Algorithm("forest", "forest", _fit_forest, {"rows_max": 25_000, "trees": 100, "depth": 20, "leaf_rows": 2, "columns_share": "sqrt"}),
         Algorithm(
             "xgboost",
@@ -265,7 +277,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
                 "columns_share": 0.8, "node_columns_share": 1.0, "l2": 1.0,
             },
         ),
-        Algorithm("network", "linear", fit_network, {**NETWORK, "scaling": LINEAR.scaling}),
+        Algorithm("network", "linear", fit_network, {**NETWORK, "scaling": LINEAR.scaling}, _SCALINGS),
         Algorithm("isolation", "forest", fit_isolation, {**ISOLATION, "scaling": FOREST.scaling}, supervised=False),
     )
 }  # fmt: skip

@@ -99,3 +99,12 @@ def encode_network(weights: Sequence[Singles], biases: Sequence[Singles], baseli
     model.ir_version = _IR
     checker.check_model(model)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def decode_network(data: bytes) -> tuple[list[Singles], list[Singles], Singles]:
+    """Weights, biases and baseline of bytes that :func:`encode_network` made."""
+    from onnx import load_from_string, numpy_helper
+
+    held = {one.name: numpy_helper.to_array(one) for one in load_from_string(data).graph.initializer}
+    layers = sum(name.startswith("b") and name[1:].isdigit() for name in held)
+    return [held[f"w{at}"] for at in range(layers)], [held[f"b{at}"] for at in range(layers)], held["baseline"]
