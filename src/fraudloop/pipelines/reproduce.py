@@ -46,7 +46,8 @@ class Compared:
 @dataclass(frozen=True, slots=True)
 class Reproduced:
     """What training again gave. proved: BITS, CLOSE or NOTHING. build: what differs between the two builds, by name
-    (before, after). figures: every figure of metrics.json; `changed` those that differ. dataset: hash of the manifest."""
+    (before, after). files: those of the bundle that differ. figures: every figure of metrics.json; `changed` those that
+    differ. dataset: hash of the manifest."""
 
     run: str
     before: str
@@ -55,6 +56,7 @@ class Reproduced:
     proved: str
     same_build: bool
     build: dict[str, tuple[str, str]]
+    files: tuple[str, ...]
     figures: tuple[Compared, ...]
 
     @property
@@ -69,7 +71,7 @@ class Reproduced:
         """Plain data for `--json`; figures only as far as they differ."""
         return {
             "run": self.run, "ok": self.ok, "proved": self.proved, "same_build": self.same_build, "content": {"before": self.before, "after": self.after},
-            "dataset": self.dataset, "build_differences": {name: list(pair) for name, pair in self.build.items()}, "figures": len(self.figures),
+            "dataset": self.dataset, "build_differences": {name: list(pair) for name, pair in self.build.items()}, "files": list(self.files), "figures": len(self.figures),
             "changed": [{"name": row.name, "before": row.before, "after": row.after, "difference": row.difference} for row in self.changed],
         }  # fmt: skip
 
@@ -117,6 +119,8 @@ def compare(run: str, before: Bundle, after: Bundle, dataset: str, keys: Mapping
     """Hold two bundles of the same dataset to each other. keys: differences of the machines' keys, which count as the build's."""
     build = {**build_differences(before, after), **(keys or {})}
     figures = tuple(compare_figures(before.metrics, after.metrics))
+    names = sorted({*before.files, *after.files})
+    files = tuple(name for name in names if not name.startswith("report/") and before.files.get(name) != after.files.get(name))
     if before.content == after.content:
         proved = BITS
     else:
@@ -124,7 +128,7 @@ def compare(run: str, before: Bundle, after: Bundle, dataset: str, keys: Mapping
             row.before == row.after or (row.difference is not None and abs(row.difference) <= TOLERANCE) for row in figures
         )
         proved = CLOSE if close else NOTHING
-    return Reproduced(run, before.content, after.content, dataset, proved, not build, build, figures)
+    return Reproduced(run, before.content, after.content, dataset, proved, not build, build, files, figures)
 
 
 def build_differences(before: Bundle, after: Bundle) -> dict[str, tuple[str, str]]:

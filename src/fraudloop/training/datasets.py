@@ -185,14 +185,14 @@ class Manifest:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """JSON with sorted keys."""
+        """JSON; tables keep their order, because the order of weights or candidates is part of a configuration."""
         body = {
             "kind": KIND, "schema": SCHEMA,
-            "files": {role: {"name": file.name, "sha256": file.sha256, "bytes": file.bytes} for role, file in self.files.items()},
+            "files": {role: {"name": file.name, "sha256": file.sha256, "bytes": file.bytes} for role, file in sorted(self.files.items())},
             "columns": dict(self.columns), "features": self.features, "config": self.config, "label_delay": self.label_delay,
             "train": self.train_days, "test": self.test_days, "max_rejected": self.max_rejected, "settings": dict(self.settings),
         }  # fmt: skip
-        return json.dumps(body, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(body, indent=1, ensure_ascii=False).encode() + b"\n"
 
     @staticmethod
     def from_bytes(data: bytes, where: str) -> Manifest:

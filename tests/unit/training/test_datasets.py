@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fraudloop.training.datasets import CONTENT, FolderStore, Manifest, describe
 
 CONFIG = TrainConfig.from_dict(
     {
-        "seed": 3, "algorithms": ["logistic", "xgboost"], "folds": 2, "xgboost": {"rounds": 7}, "forest": {"trees": 9}, "budget": {"share": 0.01}, "costs": {"review": 7.0},
+        "seed": 3, "algorithms": ["xgboost", "network"], "weights": {"xgboost": 0.7, "network": 0.3}, "folds": 2, "xgboost": {"rounds": 7}, "forest": {"trees": 9}, "budget": {"share": 0.01}, "costs": {"review": 7.0},
         "candidates": {"xgboost": [{"depth": 3}, {"depth": 5}]}, "categories": ["country"],
     }
 )  # fmt: skip
@@ -45,6 +46,7 @@ def test_what_is_kept_comes_back_with_its_meaning(tmp_path: Path, files: dict[st
     assert {role: path.read_bytes() for role, path in fetch(store, found, tmp_path / "out").items()} == before
     assert found.feature_set() == FeatureSet.load("compact")
     assert found.train_config() == CONFIG
+    assert json.dumps(found.train_config().to_dict()) == json.dumps(CONFIG.to_dict()), "in the same order"
     assert (found.label_delay, found.train_days, found.test_days, found.max_rejected) == ("7d", None, "2024-02-01..2024-02-29", 0.02)
 
 

@@ -1,0 +1,64 @@
+"""Real servers for tests: a database in PostgreSQL, a bucket on an S3 server. A test that lacks one says what it lacks."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+#: Where a PostgreSQL is looked for, in order: what the environment says (PGHOST, PGUSER, ...), then as `.ci/run` sets it up.
+_PLACES = ("", "host=/var/run/postgresql user=postgres", "host=127.0.0.1 user=postgres", "host=127.0.0.1 user=root")
+
+
+@contextmanager
+def postgresql_database(name: str) -> Iterator[str]:
+    """A new database, dropped afterwards; its SQLAlchemy URL."""
+    import psycopg
+    from psycopg import sql
+
+    failed: Exception | None = None
+    for place in _PLACES:
+        try:
+            connection = psycopg.connect(f"{place} dbname=postgres connect_timeout=2", autocommit=True)
+            break
+        except psycopg.Error as error:
+            failed = error
+    else:
+        pytest.skip(f"needs a PostgreSQL to connect to as postgres without a password: {str(failed).splitlines()[0]}")
+    with connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        info = connection.info
+        host = f"?host={info.host}" if info.host.startswith("/") else ""
+        server = "" if host else f"{info.host}:{info.port}"
+        try:
+            yield f"postgresql+psycopg://{info.user}@{server}/{name}{host}"
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def s3_bucket(bucket: str) -> Iterator[dict[str, str]]:
+    """An S3 server of one's own on a free port with an empty bucket; the environment that clients find it by."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for every request hides what failed
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    env = {
+        "MLFLOW_S3_ENDPOINT_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }  # fmt: skip
+    try:
+        boto3.client("s3", endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test", region_name="eu-central-1").create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )  # fmt: skip
+        yield env
+    finally:
+        server.stop()
