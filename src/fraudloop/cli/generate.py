@@ -116,5 +116,6 @@ def _lines(report: Report) -> list[tuple[object, ...]]:
         ("reports taken back", report.reversed, f"{share(report.reversed, labelled)} of reports"),
         ("best average precision", report.reachable_average_precision, "upper bound for any model, against known fraud"),
         ("", report.reachable_average_precision_true, "the same against fraud in truth"),
+        ("best recall at 90 % precision", report.reachable_recall_at_90_precision, "upper bound for any model, against known fraud"),
         *((f"file {Path(name).name}", size, "bytes") for name, size in report.files.items()),
     ]

@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "score": ("fraudloop.cli.score", "Score transactions with a bundle and decide by its policy."),
     "evaluate": ("fraudloop.cli.evaluate", "Measure scores against the labels: precision, recall, money, calibration."),
     "rules": ("fraudloop.cli.rules", "Rules that analysts write: check them, and test them on the past."),
+    "models": ("fraudloop.cli.models", "The store of models: list, compare, judge, promote, roll back, and who did what."),
     "doctor": ("fraudloop.cli.doctor", "What this machine has and lacks for each command."),
 }
 

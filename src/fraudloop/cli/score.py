@@ -25,7 +25,9 @@ def command(
     file: InputFile,
     out: OutputFile,
     columns: Columns = "native",
-    model: Annotated[Path, typer.Option("--model", metavar="DIR", help="The folder of a bundle.")] = Path("model"),
+    model: Annotated[
+        str, typer.Option("--model", metavar="DIR|NAME@ALIAS", help="The folder of a bundle, or one of the store, like payments@champion.")
+    ] = "model",
     period: Annotated[
         str | None, typer.Option("--period", metavar="A..B", help="Score these days only; all earlier ones still count as history.")
     ] = None,

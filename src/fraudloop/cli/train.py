@@ -12,6 +12,7 @@ import typer
 from fraudloop.cli.options import Artifacts, Columns, Features, InputFile, JsonOutput, OutputFolder, Seed, Segments, Track, names_of
 from fraudloop.cli.output import note, print_json, print_table, progress
 from fraudloop.data.ingest import DEFAULT_MAX_REJECTED
+from fraudloop.pipelines.store import keep_candidate
 from fraudloop.pipelines.tracking import tracking_of
 from fraudloop.pipelines.train import DEFAULT_LABEL_DELAY, Trained, train_file
 from fraudloop.reports.tables import SEGMENT_HEADS, algorithm_rows, metric_rows, segment_rows
@@ -44,6 +45,10 @@ def command(
         int | None, typer.Option("--intervals", metavar="N", help="Bootstrap rounds for 95 % intervals of the metrics; 0 for none.")
     ] = None,
     segments: Segments = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="Put the bundle into the store too, as NAME@candidate; `payments` is usual."),
+    ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Labels in a file apart.")] = None,
     profiles: Annotated[Path | None, typer.Option("--profiles", metavar="FILE", help="Profiles of customers in a file apart.")] = None,
     max_rejected: Annotated[
@@ -78,10 +83,18 @@ def command(
             file, out, columns=columns, features=features, train_days=train, test_days=test, label_delay=label_delay,
             config=replace(chosen, **given), labels=labels, profiles=profiles, max_rejected=max_rejected, settings=settings, tracking=tracking, progress=show,
         )  # fmt: skip
+    kept = None
+    if name is not None:
+        kept = keep_candidate(done.bundle, settings, name=name, who="train", why=f"trained on {done.report['training']['period']}")
     if json:
-        print_json({"bundle": done.bundle.hash, "content": done.bundle.content, "path": str(out), "run": done.run, **done.report})
+        candidate = {} if kept is None else {"candidate": kept}
+        print_json(
+            {"bundle": done.bundle.hash, **candidate, "content": done.bundle.content, "path": str(out), "run": done.run, **done.report}
+        )
     else:
         _show(done, out, settings.base_currency)
+        if kept is not None:
+            note(f"{name}@candidate names {kept[:12]}; `fraudloop models gate FILE --name {name}` judges it")
 
 
 def show_segments(report: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from fraudloop.domain.outcome import Outcome
 from fraudloop.errors import InputError
 from fraudloop.pipelines.data import column_map
 from fraudloop.pipelines.features import fold_file
-from fraudloop.scoring.bundle import Bundle
+from fraudloop.pipelines.store import bundle_of
 from fraudloop.scoring.model import Model
 from fraudloop.settings import Settings
 from fraudloop.telemetry import Progress, silent
@@ -51,7 +51,7 @@ def score_file(
     path: Path,
     out: Path,
     *,
-    model: Path,
+    model: str | Path,
     columns: str | Path = "native",
     period: str | None = None,
     policy: Policy | None = None,
@@ -63,16 +63,17 @@ def score_file(
 ) -> ScoreRun:
     """Fold the whole file, score the days of `period` (`A..B`; None: all) and write `out` (.parquet or .csv).
 
+    model: the folder of a bundle, or a reference to the store (`payments@champion`).
     policy: tiers in force; None takes those the bundle suggests. labels, profiles: files apart. InputError or BundleError says what cannot be used.
     """
     out = Path(out)
     if out.suffix not in _SUFFIXES:
         raise InputError(f"--out {out}: the name must end in .parquet or .csv")
     days = None if period is None else Period.parse(period, "--period")
-    bundle = Bundle.load(model)
+    settings = settings or Settings()
+    bundle = bundle_of(model, settings)
     scorer = bundle.model()
     tiers = policy or Policy.from_dict(bundle.thresholds)
-    settings = settings or Settings()
     zone = column_map(columns, settings).shape.zone
     check_writable(out)
     table = fold_file(

@@ -142,6 +142,10 @@ class BundleStore:
             raise BundleError(f"{self.root / 'bundles' / found}: holds the bundle {bundle.hash}, not the one of its name")
         return bundle
 
+    def __contains__(self, bundle: object) -> bool:
+        """Whether a bundle of this whole hash is there."""
+        return isinstance(bundle, str) and bool(_HASH.match(bundle)) and (self.root / "bundles" / bundle).is_dir()
+
     def resolve(self, reference: str) -> str:
         """The hash that a reference names; reads one small file for an alias. StoreError says what there is instead."""
         if "@" in reference:
@@ -244,7 +248,7 @@ class BundleStore:
                 raise StoreConflict(
                     _conflict(reference, expected, now, self._entries(lines)), alias=reference, expected=expected, found=now
                 )
-            if bundle is not None and bundle not in self._hashes():
+            if bundle is not None and bundle not in self:
                 raise StoreError(f"{bundle}: is not in the store {self.root}; `fraudloop models put DIR` adds a bundle", bundle=bundle)
             body = {
                 "at_us": at_us,

@@ -41,3 +41,30 @@ def expected_average_precision(rows: Ints, positives: Ints) -> float:
         before_rows += n
         before_positives += f
     return result / total
+
+
+def expected_recall_at_precision(rows: Ints, positives: Ints, precision: float = 0.9) -> float:
+    """The largest recall at which the same ranking is still expected to be this precise; NaN without a positive.
+
+    Strata from the highest share of positives; within one the expected precision moves evenly towards the stratum's own
+    share s, so that after N rows with F positives it holds for the first k rows while (F + k s) / (N + k) >= precision.
+
+    >>> expected_recall_at_precision(np.array([9, 11]), np.array([9, 1]))
+    0.9101...
+    """
+    total = int(positives.sum())
+    if total == 0:
+        return float("nan")
+    before_rows, before_positives = 0.0, 0.0
+    for at in np.argsort(-positives / np.maximum(rows, 1), kind="stable"):
+        n, f = int(rows[at]), int(positives[at])
+        if f == 0:
+            break
+        share = f / n
+        taken = (
+            float(n) if share >= precision else min(float(n), max(0.0, (before_positives - precision * before_rows) / (precision - share)))
+        )
+        before_rows, before_positives = before_rows + taken, before_positives + taken * share
+        if taken < n:
+            break
+    return before_positives / total

@@ -28,6 +28,7 @@ from fraudloop.scoring.inputs import Inputs
 from fraudloop.scoring.model import Member, Model
 from fraudloop.scoring.preprocessing import Preprocessing
 from fraudloop.scoring.scorers import SUFFIXES, load_scorer
+from fraudloop.scoring.smoke import SMOKE, cases_bytes
 from fraudloop.telemetry import Progress, silent
 from fraudloop.training.algorithms import Fitted, checkpoints, find_algorithm
 from fraudloop.training.calibration import fit_calibration
@@ -53,6 +54,7 @@ from fraudloop.training.metrics import (
 from fraudloop.training.preprocessing import fit_preprocessing
 from fraudloop.training.reference import reference_bytes, reference_profile
 from fraudloop.training.segments import segment_columns, segment_report
+from fraudloop.training.smoke import choose_cases
 from fraudloop.training.splits import Period
 from fraudloop.training.thresholds import cost_curve, suggest
 
@@ -193,6 +195,7 @@ def train(
     files = {
         **bundle.files,
         "metrics.json": to_json(report),
+        SMOKE: cases_bytes(choose_cases(raw, y, bundle.model())),
         "reference.parquet": reference_bytes(
             profile, {"fraudloop": "reference profile", "rows": str(len(rows)), "period": str(train_days)}
         ),

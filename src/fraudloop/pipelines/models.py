@@ -1,0 +1,73 @@
+"""`models promote` and `models rollback`: the store, the report and the clock put together for `control.promotion`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fraudloop.clock import Clock, SystemClock
+from fraudloop.control.promotion import Mirror, Promotion, find_report, promote, rollback
+from fraudloop.errors import InputError
+from fraudloop.pipelines.store import open_store
+from fraudloop.scoring.store import CANDIDATE, DEFAULT_NAME
+from fraudloop.settings import Settings
+
+
+def promote_model(
+    *,
+    name: str = DEFAULT_NAME,
+    candidate: str | None = None,
+    approver: str | None = None,
+    why: str,
+    report: Path | None = None,
+    override: bool = False,
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+    mirror: Mirror | None = None,
+) -> Promotion:
+    """Make the candidate of a model (or the bundle of a reference) its champion. report: a file; None takes the newest in
+    the store that is about the two. See `control.promotion.promote` for what refuses it."""
+    settings = settings or Settings()
+    store = open_store(settings)
+    bundle = store.resolve(candidate or f"{name}@{CANDIDATE}")
+    found = find_report(store, name, bundle) if report is None else read_report(report)
+    return promote(store, name, bundle, found, approver=approver, why=why, clock=clock or SystemClock(), override=override, mirror=mirror)
+
+
+def rollback_model(
+    *,
+    name: str = DEFAULT_NAME,
+    who: str,
+    why: str,
+    to: str | None = None,
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+    mirror: Mirror | None = None,
+) -> Promotion:
+    """Restore the champion before the present one; see `control.promotion.rollback`."""
+    settings = settings or Settings()
+    return rollback(open_store(settings), name, who=who, why=why, clock=clock or SystemClock(), to=to, mirror=mirror)
+
+
+def read_report(path: Path) -> Mapping[str, Any]:
+    """A gate report from a JSON file."""
+    try:
+        body = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not a gate report in JSON ({error})") from error
+    if not isinstance(body, dict):
+        raise InputError(f"{path}: not a gate report")
+    return body
+
+
+def write_report(report: Mapping[str, Any], out: Path) -> None:
+    """Write a gate report as JSON."""
+    try:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        Path(out).write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
