@@ -203,7 +203,7 @@ def run_gate(
     outcomes = _outcomes(both, policy, candidate)
     checks += _outcome_checks(outcomes, config)
     groups = segment_columns(data.dataset.table[rows], config.segments)
-    segments = segment_report(scored, groups, policy, seed=config.seed)
+    segments = segment_report(scored, groups, policy, rounds=config.rounds, seed=config.seed)
     checks += _gaps(segments, config)
     progress("gate: outcomes and segments", 5, 5)
     about = {

@@ -59,7 +59,7 @@ def open_loop(
     begin = clock.elapsed_ns()
     for at in range(count):
         due = begin + round(at * 1e9 / rate)
-        while (wait := due - clock.elapsed_ns()) > 0:
+        if (wait := due - clock.elapsed_ns()) > 0:
             sleep(wait / 1e9)
         request(at)
         out[at] = (clock.elapsed_ns() - due) / 1e6
