@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fraudloop.cli.options import InputFile, JsonOutput
+from fraudloop.cli.options import Artifacts, InputFile, JsonOutput, Track
 from fraudloop.cli.output import note, print_json, print_table, progress
 from fraudloop.cli.score import Decline, Review, given_policy
 from fraudloop.control.promotion import Promotion
@@ -15,6 +15,7 @@ from fraudloop.errors import CheckFailed, InputError
 from fraudloop.pipelines.gate import Source, compare_files, gate_file
 from fraudloop.pipelines.models import promote_model, rollback_model, write_report
 from fraudloop.pipelines.store import bundle_of, keep_candidate, open_store
+from fraudloop.pipelines.tracking import mirror_into, tracking_of
 from fraudloop.reports.tables import metric_rows
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import CANDIDATE, DEFAULT_NAME
@@ -239,25 +240,23 @@ def promote(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE", help="The gate's report; by default the newest in the store.")
     ] = None,
+    track: Track = None,
+    artifacts: Artifacts = None,
     json: JsonOutput = False,
 ) -> None:
     """Make a candidate the champion, on a gate report about exactly it and the present champion.
 
-    It needs a named approver, or --auto. Of two who promote at once one wins, and the other is told who.
+    It needs a named approver, or --auto. Where runs are tracked, MLflow's registry is brought to the same state after it. Of two who promote at once one wins, and the other is told who.
     """
     if auto == (approver is not None):
         raise InputError("give either --approver WHO or --auto")
     if override and why is None:
         raise InputError("--override needs --why: the reason stands in the history")
+    mirror = mirror_into(tracking_of(track, context.obj, artifacts=artifacts))
     done = promote_model(
-        name=name,
-        candidate=candidate,
-        approver=approver,
-        why=why or "passed the gate",
-        report=report,
-        override=override,
-        settings=context.obj,
-    )
+        name=name, candidate=candidate, approver=approver, why=why or "passed the gate", report=report, override=override, settings=context.obj,
+        mirror=mirror,
+    )  # fmt: skip
     _show_move(done, as_json=json)
 
 
@@ -270,10 +269,13 @@ def rollback(
     to: Annotated[
         str | None, typer.Option("--to", metavar="HASH", help="An earlier champion; by default the one before the present.")
     ] = None,
+    track: Track = None,
+    artifacts: Artifacts = None,
     json: JsonOutput = False,
 ) -> None:
     """Restore the champion before the present one, at once; no gate is asked."""
-    _show_move(rollback_model(name=name, who=who, why=why, to=to, settings=context.obj), as_json=json)
+    mirror = mirror_into(tracking_of(track, context.obj, artifacts=artifacts))
+    _show_move(rollback_model(name=name, who=who, why=why, to=to, settings=context.obj, mirror=mirror), as_json=json)
 
 
 def _show_move(done: Promotion, *, as_json: bool) -> None:

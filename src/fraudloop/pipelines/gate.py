@@ -26,12 +26,12 @@ from fraudloop.pipelines.features import fold_file
 from fraudloop.pipelines.generate import reachable
 from fraudloop.pipelines.score import scores_of
 from fraudloop.pipelines.store import bundle_of, open_store
-from fraudloop.pipelines.train import file_hash
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import CANDIDATE, CHAMPION, DEFAULT_NAME
 from fraudloop.settings import Settings
 from fraudloop.telemetry import Progress, silent
 from fraudloop.training.config import TrainConfig
+from fraudloop.training.datasets import file_hash
 from fraudloop.training.folds import Dataset
 from fraudloop.training.gate import FreshLoad, GateData, GateReport, outcome_shares, run_gate
 from fraudloop.training.gate_config import GateConfig
