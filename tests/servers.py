@@ -9,8 +9,14 @@ from contextlib import contextmanager
 
 import pytest
 
-#: Where a PostgreSQL is looked for, in order: what the environment says (PGHOST, PGUSER, ...), then as `.ci/run` sets it up.
-_PLACES = ("", "host=/var/run/postgresql user=postgres", "host=127.0.0.1 user=postgres", "host=127.0.0.1 user=root")
+#: Where a PostgreSQL is looked for, in order: what the environment says (PGHOST, PGUSER, ...), then as `.ci/services` sets it up.
+_PLACES = (
+    "",
+    "host=/var/run/postgresql",
+    "host=/var/run/postgresql user=postgres",
+    "host=127.0.0.1 user=postgres",
+    "host=127.0.0.1 user=root",
+)
 
 
 @contextmanager
@@ -30,9 +36,12 @@ def postgresql_database(name: str) -> Iterator[str]:
         pytest.skip(f"needs a PostgreSQL to connect to as postgres without a password: {str(failed).splitlines()[0]}")
     with connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        # A server set up in the C locale makes databases in SQL_ASCII, which Python's texts do not go into.
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0").format(sql.Identifier(name))
+        )
         info = connection.info
-        host = f"?host={info.host}" if info.host.startswith("/") else ""
+        host = f"?host={info.host}&port={info.port}" if info.host.startswith("/") else ""
         server = "" if host else f"{info.host}:{info.port}"
         try:
             yield f"postgresql+psycopg://{info.user}@{server}/{name}{host}"
