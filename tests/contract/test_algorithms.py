@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,69 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundle") / "model"
     Bundle({**files, "preprocessing.json": json.dumps({"preprocessings": steps}).encode()}, tuple(members)).save(path)
     return path
+
+
+#: Refuses every package but those of the core and of the extra `score`, with what they need themselves.
+ONLY_THE_SERVING_INSTALL = r"""
+import importlib.abc, re, sys
+from importlib import metadata
+
+def closure(todo):
+    seen = set()
+    while todo:
+        name, extras = todo.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        for text in metadata.requires(name) or ():
+            wanted = re.match(r"([A-Za-z0-9._-]+)(?:\[([^]]*)\])?", text)
+            extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", text)
+            if extra is None or extra[1] in extras:
+                try:
+                    metadata.version(wanted[1])
+                except metadata.PackageNotFoundError:
+                    continue  # for another platform
+                todo.append((wanted[1], tuple((wanted[2] or "").split(","))))
+    return {re.sub(r"[-_.]+", "-", name).lower() for name, _ in seen}
+
+def refused():
+    allowed = closure([(name, ()) for name in CORE])
+    packages = metadata.packages_distributions().items()
+    return {top for top, owners in packages if not {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners} & allowed}
+
+class Refuse(importlib.abc.MetaPathFinder):
+    names = refused() - {"fraudloop"}
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"not part of the serving install: {name}")
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
+def serving_requirements() -> list[str]:
+    """The packages that pyproject.toml names for the core and the extra `score`."""
+    project = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    return [re.split(r"[<>=\[]", line, maxsplit=1)[0] for line in (*project["dependencies"], *project["optional-dependencies"]["score"])]
+
+
+def test_a_bundle_of_all_is_loaded_and_scored_with_the_packages_of_the_serving_install_alone(bundle: Path) -> None:
+    code = f"""
+CORE = {serving_requirements()!r}
+{ONLY_THE_SERVING_INSTALL}
+import numpy as np
+from pathlib import Path
+from fraudloop.scoring.bundle import Bundle
+from fraudloop.scoring.inputs import Inputs
+import fraudloop.decisions.policy, fraudloop.features.fold, fraudloop.door.assemble, fraudloop.scoring.store
+model = Bundle.load(Path({str(bundle)!r})).model()
+scores = model.score(Inputs(model.numbers, np.ones((5, len(model.numbers))), {{name: ["DE"] * 5 for name in model.words}}))
+assert len(model.members) == {len(ALGORITHMS)} and ((scores > 0) & (scores < 1)).all()
+assert {{"xgboost", "lightgbm", "sklearn", "mlflow", "pandas", "onnx", "scipy"}} <= Refuse.names
+assert "fraudloop.training" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_loading_and_scoring_a_bundle_of_all_loads_no_training_library(bundle: Path) -> None:

@@ -14,7 +14,20 @@ import fraudloop
 #: Rooms on the way of a decision, as docs/architecture.md lists them.
 SERVING = ("domain", "door", "features", "scoring", "decisions", "ledger")
 
-TRAINING_LIBRARIES = {"pandas", "sklearn", "pandera", "matplotlib", "mlflow", "onnx", "optuna", "shap", "joblib"}
+TRAINING_LIBRARIES = {
+    "pandas",
+    "sklearn",
+    "pandera",
+    "matplotlib",
+    "mlflow",
+    "onnx",
+    "optuna",
+    "shap",
+    "imblearn",
+    "joblib",
+    "sqlalchemy",
+    "boto3",
+}
 HEAVY = TRAINING_LIBRARIES | {"numpy", "numba", "polars", "pyarrow", "xgboost", "lightgbm", "onnxruntime", "duckdb", "pydantic"}
 
 
@@ -54,3 +67,10 @@ def test_no_room_of_the_serving_path_loads_a_training_library(room: str) -> None
 
 def test_help_loads_no_library_of_any_command() -> None:
     assert not loaded_by("from fraudloop.cli.main import run", "assert run(['--help']) == 0") & HEAVY
+
+
+@pytest.mark.parametrize(
+    "module", ["fraudloop.cli.train", "fraudloop.cli.tracking", "fraudloop.pipelines.reproduce", "fraudloop.training.registry"]
+)
+def test_what_can_track_loads_mlflow_only_when_it_does(module: str) -> None:
+    assert not loaded_by(f"import {module}") & {"mlflow", "sqlalchemy", "boto3", "psycopg", "pandas"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import socket
 import sys
 import tempfile
 import time
@@ -16,10 +17,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from fraudloop import compiled
+from fraudloop.pipelines.tracking import tracking_of
 from fraudloop.settings import Settings
 from fraudloop.telemetry import Progress, silent
+from fraudloop.training.mlflow_client import redacted
 
 #: The default feature set over a million customers with 45 transactions each needs about 1.5 GB of state;
 #: below this a machine still works, on smaller tables.
@@ -27,11 +31,14 @@ MEMORY_ADVISED_BYTES: Final = 4 * 1024**3
 
 DISK_ADVISED_BYTES: Final = 1024**3
 
+_CONNECT_S = 2.0
+
 #: What each extra is for, as the advice says it.
 _EXTRA_FOR: Final = {
-    "score": "score with a bundle",
+    "score": "score with a bundle that holds a network",
     "data": "validate tables by contract",
     "train": "train, evaluate and plot",
+    "track": "track runs in MLflow",
     "bench": "compare with pandas and DuckDB",
 }
 
@@ -50,7 +57,7 @@ class Finding:
 
 def examine(settings: Settings, progress: Progress = silent) -> list[Finding]:
     """Look at everything, in the order of the table that `fraudloop doctor` prints."""
-    return [_python(), *_packages(), _kernels(progress), *_folders(settings), _cores(), _memory()]
+    return [_python(), *_packages(), _kernels(progress), *_folders(settings), _tracking(settings), _cores(), _memory()]
 
 
 def _python() -> Finding:
@@ -128,6 +135,24 @@ def _free_bytes(path: Path) -> int:
         path = path.parent
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize
+
+
+def _tracking(settings: Settings) -> Finding:
+    """Where runs go, and whether something listens there; MLflow itself takes seconds to load and is not asked."""
+    group, name = "tracking", "runs and registry"
+    tracking = tracking_of(None, settings)
+    if tracking is None:
+        return Finding(group, name, "not tracked", ok=True, needed=False, advice="set FRAUDLOOP_TRACKING or give --track to keep runs")
+    shown = redacted(tracking.uri) + (f", artifacts in {tracking.artifacts}" if tracking.artifacts else "")
+    found = urlsplit(tracking.uri)
+    if not found.hostname:
+        return Finding(group, name, shown, ok=True, needed=False)
+    port = found.port or {"https": 443, "http": 80}.get(found.scheme, 5432)
+    try:
+        socket.create_connection((found.hostname, port), _CONNECT_S).close()
+    except OSError as error:
+        return Finding(group, name, shown, ok=False, needed=False, advice=f"{found.hostname}:{port} does not answer ({error})")
+    return Finding(group, name, shown, ok=True, needed=False)
 
 
 def _cores() -> Finding:
