@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fraudloop.cli import tracking
 from fraudloop.cli.options import Artifacts, InputFile, JsonOutput, Track
 from fraudloop.cli.output import note, print_json, print_table, progress
 from fraudloop.cli.score import Decline, Review, given_policy
@@ -23,6 +24,9 @@ from fraudloop.settings import Settings
 from fraudloop.training.gate_config import GateConfig
 
 app = typer.Typer(no_args_is_help=True)
+app.command("reproduce")(tracking.reproduce)
+app.command("track")(tracking.track_)
+app.command("mirror")(tracking.mirror)
 
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The model.")]
 Reference = Annotated[str, typer.Argument(metavar="REF", help="NAME@ALIAS, a hash of the store, or a folder.")]
@@ -292,4 +296,6 @@ def _show_move(done: Promotion, *, as_json: bool) -> None:
     for check, reason in done.overridden.items():
         note(f"overridden: {check}: {reason}")
     if done.mirrored:
-        note(f"warning: the champion moved, but the mirror did not follow: {done.mirrored}")
+        note(
+            f"warning: the champion moved, but MLflow's registry did not follow: {done.mirrored}; `fraudloop models mirror --name {done.name}` brings it there"
+        )

@@ -17,6 +17,7 @@ from typing import Any, Final
 from fraudloop.clock import Clock
 from fraudloop.data.columns import ColumnMap
 from fraudloop.errors import InputError
+from fraudloop.pipelines.store import bundle_of
 from fraudloop.pipelines.tracking import tracking_at
 from fraudloop.pipelines.train import Trained, train_file
 from fraudloop.scoring.bundle import Bundle
@@ -82,7 +83,7 @@ def reproduce(
 ) -> Reproduced:  # fmt: skip
     """Train again what a run trained, in a temporary folder, and compare.
 
-    run: the id of an MLflow run, or the folder of a bundle. track, artifacts: where it was tracked, if not where the
+    run: the id of an MLflow run, the folder of a bundle, or NAME@ALIAS or a hash of the store. track, artifacts: where it was tracked, if not where the
     settings say. out: where the new bundle is kept (None: nowhere). InputError: there is no such run. TrackingError: its
     rows or bundle cannot be fetched.
     """
@@ -173,11 +174,8 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, float | str]]:
 
 def _found(run: str, settings: Settings, track: str | None, artifacts: str | None, folder: Path) -> tuple[Bundle, DatasetStore]:
     """The bundle of a run and the store of its rows."""
-    path = Path(run)
-    if path.is_dir():
-        return Bundle.load(path), _store(settings, track, artifacts)
-    if not is_run_id(run):
-        raise InputError(f"{run}: no folder of a bundle, and not the id of a run (32 hexadecimal digits)")
+    if Path(run).is_dir() or not is_run_id(run):
+        return bundle_of(run, settings), _store(settings, track, artifacts)
     tracker = Tracker(tracking_at(track, settings, artifacts=artifacts))
     (folder / "bundle").mkdir()
     bundle = tracker.bundle_of(run, folder / "bundle")

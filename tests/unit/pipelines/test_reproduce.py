@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from fraudloop.errors import InputError
+from fraudloop.errors import BundleError, InputError, TrackingError
 from fraudloop.pipelines import reproduce as module
 from fraudloop.pipelines.reproduce import BITS, CLOSE, NOTHING, Reproduced, compare, reproduce
+from fraudloop.pipelines.store import keep_candidate
 from fraudloop.pipelines.train import Trained
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.settings import Settings
@@ -60,8 +61,20 @@ def test_a_bundle_without_kept_rows_says_how_to_keep_them(place: Path, settings:
 
 
 def test_what_is_no_run_says_so(settings: Settings) -> None:
-    with pytest.raises(InputError, match="not the id of a run"):
+    with pytest.raises(BundleError, match="payments: there is no bundle"):
         reproduce("payments", settings=settings)
+    with pytest.raises(TrackingError, match=r"run 0{32}|No Run with id"):
+        reproduce("0" * 32, settings=settings)
+
+
+def test_a_model_of_the_store_is_found_by_its_alias(
+    trained: Trained, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = replace(settings, store=tmp_path / "store")
+    keep_candidate(trained.bundle, own, who="ada", why="to see")
+    monkeypatch.setattr(module, "train_again", lambda *_: trained)
+    found = reproduce("payments@candidate", settings=own)
+    assert (found.proved, found.before) == (BITS, trained.bundle.content)
 
 
 def altered(bundle: Bundle, change: float, **origin: Any) -> Bundle:
