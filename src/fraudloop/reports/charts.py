@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 480.0, 316.0
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 14.0, 12.0, 44.0
+LEFT, RIGHT, TOP, BOTTOM = 66.0, 20.0, 12.0, 44.0
 
 Scale = Callable[[float], float]
 Points = Sequence[tuple[float, float]]
@@ -104,7 +104,7 @@ class Chart:
         middle = (LEFT + WIDTH - RIGHT) / 2
         out.append(f'<text x="{middle:.1f}" y="{HEIGHT - 8:.1f}" text-anchor="middle">{escape(self.x_label)}</text>')
         down = (TOP + HEIGHT - BOTTOM) / 2
-        out.append(f'<text transform="translate(13 {down:.1f}) rotate(-90)" text-anchor="middle">{escape(self.y_label)}</text>')
+        out.append(f'<text transform="translate(12 {down:.1f}) rotate(-90)" text-anchor="middle">{escape(self.y_label)}</text>')
         return "".join([*out, "</svg>"])
 
 

@@ -52,7 +52,7 @@ def percent(value: float | None, digits: int | None = None) -> str:
         return ABSENT
     if digits is None:
         size = abs(100 * value)
-        digits = 0 if size in (0.0, 100.0) else 1 if size >= 10 else 2 if size >= 0.095 else 3
+        digits = 0 if size in (0.0, 100.0) else 1 if size >= 0.95 else 2 if size >= 0.095 else 3
     return f"{100 * value:.{digits}f} %"
 
 
