@@ -47,7 +47,9 @@ def read_past(source: Source, config: TrainConfig, settings: Settings, progress:
         source.path, source.columns, feature_set, settings=settings, labels=source.labels, profiles=source.profiles, max_rejected=source.max_rejected,
         progress=progress,
     )  # fmt: skip
-    data = Dataset.of(folded.table, feature_set.names, delay_us, zone, config.categories, folded.labels)
+    data = Dataset.of(
+        folded.table, feature_set.names, delay_us, zone, config.categories, folded.labels, (*config.withheld, *folded.withheld)
+    )
     return data, past_of(data, config, train, test)
 
 

@@ -416,10 +416,10 @@ def _metrics(test: Mapping[str, Any], currency: str) -> dict[str, Any] | None:
     return {"heads": heads, "rows": rows}
 
 
-def _charts(report: Mapping[str, Any], head: Mapping[str, Any], currency: str) -> dict[str, str]:
-    out = {}
+def _charts(report: Mapping[str, Any], head: Mapping[str, Any], currency: str) -> dict[str, str | None]:
+    out: dict[str, str | None] = dict.fromkeys(("curve", "cost", "reliability"))
     curve = report.get("curve") or {}
-    if curve.get("recall"):
+    if curve.get("recall") and head.get("transactions"):
         title = f"Precision and recall at every threshold; average precision {figure(head.get('average_precision'), 3)}"
         chart = Chart(
             title, (0.0, 1.0), (0.0, 1.0), shares(), shares(), "recall: share of frauds found", "precision: share of alerts that are fraud"
@@ -444,7 +444,7 @@ def _charts(report: Mapping[str, Any], head: Mapping[str, Any], currency: str) -
                 )
         out["curve"] = chart.svg()
     costs = report.get("cost_curve") or {}
-    if costs.get("threshold"):
+    if costs.get("threshold") and head:
         out["cost"] = _cost_chart(costs, head, currency)
     groups = head.get("reliability") or {}
     if groups.get("rows"):

@@ -140,7 +140,7 @@ def segment_report(
         codes, values = _codes(words)
         columns[name] = {
             "values": [
-                {"value": value, "merged": merged, **_measured(scored, tier, shares, codes == at)}
+                {"value": value, "merged": merged, **_measured(scored, tier, shares, codes == at, merged)}
                 for at, (value, merged) in enumerate(values)
             ],
             "gaps": _gaps(shares, codes, values, scored, blocks, rounds, (seed, number)),
@@ -192,8 +192,8 @@ def _codes(words: Sequence[str | None]) -> tuple[Ints, list[tuple[str | None, in
     return codes, values
 
 
-def _measured(scored: Scored, tier: Any, shares: Mapping[str, _Share], rows: Bools) -> dict[str, Any]:
-    """Counts, ranking, rates with intervals and outcome shares of some rows."""
+def _measured(scored: Scored, tier: Any, shares: Mapping[str, _Share], rows: Bools, merged: int = 1) -> dict[str, Any]:
+    """Counts, ranking, rates with intervals and outcome shares of some rows; several values merged are never judged."""
     y, score, outcome = scored.y[rows], scored.score[rows], tier[rows]
     n, frauds = len(y), int(y.sum())
     out: dict[str, Any] = {
@@ -208,6 +208,7 @@ def _measured(scored: Scored, tier: Any, shares: Mapping[str, _Share], rows: Boo
     }
     for name, share in shares.items():
         out[name] = _interval(share, rows, scored)
+        out[name]["judged"] &= merged == 1
     for name, part in (("outcomes", np.ones(n, bool)), ("outcomes_genuine", ~y), ("outcomes_fraud", y)):
         whole = int(part.sum())
         out[name] = {o.text: float((outcome[part] == o).mean()) if whole else None for o in Outcome}

@@ -161,6 +161,7 @@ def test_small_values_of_a_long_column_are_one_row_that_is_never_judged() -> Non
     assert found["values"][0]["value"] == "most"
     assert found["values"][-1]["value"] == "others"
     assert sum(v["merged"] for v in found["values"]) == 41
+    assert not any(found["values"][-1][measure]["judged"] for measure in MEASURES)
     assert sum(v["transactions"] for v in found["values"]) == 3_000
 
 
