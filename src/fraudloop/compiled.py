@@ -27,10 +27,24 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataC
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Modules with kernels; each has a function `warm()` that runs every kernel once.
-KERNEL_MODULES = ("fraudloop.features.warm", "fraudloop.door.identity", "fraudloop.scoring.trees", "fraudloop.decisions.rule_program")
+KERNEL_MODULES = (
+    "fraudloop.features.warm",
+    "fraudloop.door.identity",
+    "fraudloop.scoring.trees",
+    "fraudloop.scoring.tree_shap",
+    "fraudloop.decisions.rule_program",
+)
 
 #: Sources that the machine code depends on, relative to the package: a change in any of them makes all of it stale.
-KERNEL_SOURCES = ("door/identity.py", "features/*.py", "scoring/trees.py", "decisions/rule_program.py", "limits.py")
+KERNEL_SOURCES = (
+    "door/identity.py",
+    "features/*.py",
+    "scoring/trees.py",
+    "scoring/tree_shap.py",
+    "scoring/lanes.py",
+    "decisions/rule_program.py",
+    "limits.py",
+)
 
 _PACKAGE = Path(__file__).resolve().parent
 

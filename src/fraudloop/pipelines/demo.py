@@ -19,7 +19,7 @@ from fraudloop.decisions.reasons import Reason, reasons
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.domain.outcome import Outcome
 from fraudloop.errors import CheckFailed, InputError
-from fraudloop.scoring.attribution import attribute
+from fraudloop.scoring.attribution import Explainer
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.settings import Settings
 from fraudloop.training.table import inputs_of
@@ -49,9 +49,6 @@ logistic = [{}]
 xgboost = [{rounds = 120, rate = 0.12}]
 lightgbm = [{rounds = 120, rate = 0.12}]
 """
-
-#: Rows of ordinary traffic against which a linear member is held.
-_BACKGROUND_ROWS: Final = 1_000
 
 #: What each plot answers, in the order in which to look at them.
 PLOTS: Final[Mapping[str, str]] = {
@@ -186,15 +183,12 @@ def explain_three(folder: Path, settings: Settings, top: int = 5) -> Explained:
     model, policy = bundle.model(), Policy.from_dict(bundle.thresholds)
     scores = pl.read_parquet(folder / "scores.parquet")
     everything = pl.read_parquet(folder / "features.parquet")
-    first = everything.join(scores, on="transaction_id", how="semi")["timestamp"].min()
-    earlier = everything.filter(pl.col("timestamp") < pl.lit(first))
-    background = earlier.gather_every(max(1, earlier.height // _BACKGROUND_ROWS))
     chosen = choose(scores.join(everything, on="transaction_id", how="inner", maintain_order="left"), policy)
     rows = pl.concat([row for _, row in chosen])
     inputs = inputs_of(rows, model.numbers, model.words)
     if model.score(inputs).tolist() != rows["fraud_score"].to_list():
         raise CheckFailed("the features of `fraudloop features` and those of `fraudloop score` give different scores")
-    found = attribute(bundle, inputs, inputs_of(background, model.numbers, model.words))
+    found = Explainer(model).explain(inputs)
     units = {number.name: settings.base_currency for number in bundle.features.numbers if number.column == "amount_base"}
     examples = []
     for at, (title, row) in enumerate(chosen):

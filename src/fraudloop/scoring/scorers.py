@@ -30,10 +30,12 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinearScorer:
-    """Logistic regression: `intercept + sum of weight * column`, added in the order of the columns."""
+    """Logistic regression: `intercept + sum of weight * column`, added in the order of the columns. means: of the columns
+    in training, against which contributions are held; 0 where the file has none."""
 
     intercept: float
     weights: tuple[float, ...]
+    means: tuple[float, ...]
 
     def margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         out = np.full(len(x), self.intercept)
@@ -41,15 +43,22 @@ class LinearScorer:
             out += weight * x[:, index]
         return out
 
+    def contributions(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`weight * (column - mean)`, float64 [n, columns]: the Shapley values of a linear model."""
+        out: NDArray[np.float64] = np.array(self.weights) * (x - np.array(self.means))
+        return out
+
     @staticmethod
     def from_json(data: bytes, inputs: int, where: str = "model") -> LinearScorer:
         try:
             body = json.loads(data)
-            scorer = LinearScorer(float(body["intercept"]), tuple(float(weight) for weight in body["weights"]))
-        except (KeyError, TypeError, ValueError, UnicodeDecodeError, RecursionError) as error:
+            weights = tuple(float(weight) for weight in body["weights"])
+            means = tuple(float(mean) for mean in body.get("means", [0.0] * len(weights)))
+            scorer = LinearScorer(float(body["intercept"]), weights, means)
+        except (KeyError, TypeError, ValueError, UnicodeDecodeError, RecursionError, AttributeError) as error:
             raise BundleError(f"{where}: not a linear model in JSON ({type(error).__name__}: {error})") from error
-        if len(scorer.weights) != inputs or not all(math.isfinite(weight) for weight in (scorer.intercept, *scorer.weights)):
-            raise BundleError(f"{where}: needs {inputs} finite weights, one for each column, and holds {len(scorer.weights)}")
+        if len(weights) != inputs or len(means) != inputs or not all(map(math.isfinite, (scorer.intercept, *weights, *means))):
+            raise BundleError(f"{where}: needs {inputs} finite weights and means, one for each column, and holds {len(weights)}")
         return scorer
 
 

@@ -94,10 +94,11 @@ def _stored(model: Fitted, x: Floats) -> Floats:
 class _Linear:
     intercept: float
     weights: tuple[float, ...]
+    means: tuple[float, ...]
     model_format: str = "linear-json"
 
     def encode(self) -> bytes:
-        return json.dumps({"intercept": self.intercept, "weights": self.weights}).encode() + b"\n"
+        return json.dumps({"intercept": self.intercept, "weights": self.weights, "means": self.means}).encode() + b"\n"
 
     def staged(self, x: Floats, rounds: Sequence[int]) -> list[Floats]:
         return [_stored(self, x)]
@@ -115,7 +116,8 @@ def _fit_logistic(x: Floats, y: Bools, weight: Floats, params: Params, seed: int
     )
     with threadpool_limits(threads):  # sums of another number of threads have other last bits
         model.fit(x, y, sample_weight=weight)
-    return _Linear(float(model.intercept_[0]), tuple(float(w) for w in model.coef_[0]))
+    means = np.average(x, axis=0, weights=weight)
+    return _Linear(float(model.intercept_[0]), tuple(float(w) for w in model.coef_[0]), tuple(means.tolist()))
 
 
 # --- random forest ------------------------------------------------------------------------------------------------

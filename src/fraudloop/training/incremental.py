@@ -118,7 +118,7 @@ def update_linear(data: bytes, x: Floats, y: Bools, weight: Floats, params: Mapp
             now = now - step
             if np.abs(step).max() < _NEWTON_TOLERANCE:
                 break
-    return json.dumps({"intercept": float(now[0]), "weights": now[1:].tolist()}).encode() + b"\n"
+    return json.dumps({**body, "intercept": float(now[0]), "weights": now[1:].tolist()}).encode() + b"\n"
 
 
 _NEWTON_STEPS: Final = 25
