@@ -23,7 +23,7 @@ Singles = NDArray[np.float32]
 #: What `fit` is told, with its defaults. rounds: epochs. hidden: units by layer. decay: of the weights, at each step, in
 #: parts of the rate. average: how much of the running mean of weights a step keeps (0: the last weights are the model).
 DEFAULTS: Final[Mapping[str, Any]] = {
-    "rows_max": 100_000, "rounds": 16, "hidden": (256, 128, 64), "batch": 512, "rate": 0.001, "dropout": 0.0, "decay": 0.001, "average": 0.998,
+    "rows_max": 100_000, "rounds": 16, "hidden": (256, 128, 64), "batch": 512, "rate": 0.001, "dropout": 0.0, "decay": 0.1, "average": 0.998,
 }  # fmt: skip
 
 _BETA: Final = (0.9, 0.999)

@@ -8,14 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks import bench_fold, bench_fold_vs, bench_handbook, bench_scoring, run
+from benchmarks import bench_algorithms, bench_fold, bench_fold_vs, bench_handbook, bench_scoring, run
 from benchmarks.tables import show
 from benchmarks.worlds import Payments, handbook_shaped, labels_of
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.events import LABEL, TRANSACTION
 from fraudloop.limits import DAY_US
+from fraudloop.training.config import TrainConfig
 
-CASES = {"fold", "fold_vs", "scoring", "handbook"}
+CASES = {"algorithms", "fold", "fold_vs", "scoring", "handbook"}
 
 
 def test_the_cases_are_those_of_the_page() -> None:
@@ -127,3 +128,18 @@ def test_payments_come_in_the_same_order_however_they_are_cut() -> None:
 def test_a_table_is_printed_in_columns(capsys: pytest.CaptureFixture[str]) -> None:
     show("title", ["a", "b"], [["long name", 5], ["x", 1_000]])
     assert capsys.readouterr().out.splitlines() == ["", "title", "  a             b", "  long name     5", "  x          1000"]
+
+
+def test_algorithms_are_compared_on_small_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = {name: {**params, "rounds": 2} if kind != "logistic" else params for name, (kind, params) in bench_algorithms.VARIANTS.items()}
+    kinds = {name: kind for name, (kind, _) in bench_algorithms.VARIANTS.items()}
+    kept = ("logistic, standard", "network, standard", "xgboost")
+    monkeypatch.setattr(bench_algorithms, "VARIANTS", {name: (kinds[name], quick[name]) for name in kept})
+    monkeypatch.setattr(bench_algorithms, "EPOCHS", (1, 2))
+    world = bench_algorithms.World.make(4_000, tmp_path)
+    config = TrainConfig(threads=1, folds=1)
+    figures = bench_algorithms.network_part(*bench_algorithms.world_folds(world, config), config, "small")
+    assert {*kept, "0.6/0.4", "found"} == set(figures)
+    assert "CPU s" in capsys.readouterr().out
