@@ -15,8 +15,10 @@ from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.events import LABEL, TRANSACTION
 from fraudloop.limits import DAY_US
 from fraudloop.training.config import TrainConfig
+from fraudloop.training.folds import Dataset
+from tests.worlds import FEATURES, feature_table
 
-CASES = {"algorithms", "fold", "fold_vs", "scoring", "handbook"}
+CASES = {"algorithms", "fold", "fold_vs", "scoring", "handbook", "rules"}
 
 
 def test_the_cases_are_those_of_the_page() -> None:
@@ -138,7 +140,8 @@ def test_algorithms_are_compared_on_small_tables(
     kept = ("logistic, standard", "network, standard", "xgboost")
     monkeypatch.setattr(bench_algorithms, "VARIANTS", {name: (kinds[name], quick[name]) for name in kept})
     monkeypatch.setattr(bench_algorithms, "EPOCHS", (1, 2))
-    world = bench_algorithms.World.make(4_000, tmp_path)
+    table = feature_table(2_000)
+    world = bench_algorithms.World(Dataset.of(table, FEATURES.names, 7 * DAY_US), np.full(table.height, "ordinary"))
     config = TrainConfig(threads=1, folds=1)
     figures = bench_algorithms.network_part(*bench_algorithms.world_folds(world, config), config, "small")
     assert {*kept, "0.6/0.4", "found"} == set(figures)
