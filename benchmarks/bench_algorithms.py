@@ -145,7 +145,7 @@ def handbook_folds(data: Dataset, config: TrainConfig, begins: Sequence[date]) -
 
 #: A customer with at most so many payments in 30 days, this one included, has little history (half have 21 and more).
 COLD_COUNT: Final = 10.0
-ISOLATION: Final[Mapping[str, Mapping[str, Any]]] = {"isolation": {}, "isolation, logarithms": {"scaling": "log_standard"}}
+ISOLATION: Final[Mapping[str, Mapping[str, Any]]] = {"isolation, as they are": {"scaling": None}, "isolation, logarithms": {}}
 ISOLATION_SHARE: Final = (0.1, 0.3)
 
 

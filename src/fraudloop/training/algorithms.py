@@ -22,7 +22,7 @@ from fraudloop.training.isolation import fit_isolation
 from fraudloop.training.metrics import Bools, Floats
 from fraudloop.training.network import DEFAULTS as NETWORK
 from fraudloop.training.network import fit_network
-from fraudloop.training.preprocessing import FOREST, LINEAR, PreprocessingPlan, plan_of
+from fraudloop.training.preprocessing import LINEAR, PreprocessingPlan, plan_of
 from fraudloop.training.tree_json import encode_trees, sklearn_tree
 
 Params = Mapping[str, Any]
@@ -280,7 +280,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
             },
         ),
         Algorithm("network", "linear", fit_network, {**NETWORK, "scaling": LINEAR.scaling}, _SCALINGS),
-        Algorithm("isolation", "forest", fit_isolation, {**ISOLATION, "scaling": FOREST.scaling}, supervised=False),
+        Algorithm("isolation", "forest", fit_isolation, {**ISOLATION, "scaling": LINEAR.scaling}, supervised=False),
     )
 }  # fmt: skip
 
