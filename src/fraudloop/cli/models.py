@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fraudloop.cli import tracking
-from fraudloop.cli.options import Artifacts, InputFile, JsonOutput, Track
+from fraudloop.cli.options import Artifacts, JsonOutput, Track
 from fraudloop.cli.output import note, print_json, print_table, progress
 from fraudloop.cli.score import Decline, Review, given_policy
 from fraudloop.control.promotion import Promotion
@@ -27,6 +27,10 @@ app = typer.Typer(no_args_is_help=True)
 app.command("reproduce")(tracking.reproduce)
 app.command("track")(tracking.track_)
 app.command("mirror")(tracking.mirror)
+
+Payments = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Payments with labels (CSV, gz too, or Parquet), or a Parquet file of `fraudloop features`.")
+]
 
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="The model.")]
 Reference = Annotated[str, typer.Argument(metavar="REF", help="NAME@ALIAS, a hash of the store, or a folder.")]
@@ -141,7 +145,7 @@ def compare(
     context: typer.Context,
     first: Annotated[str, typer.Argument(metavar="A", help="NAME@ALIAS, a hash of the store, or a folder.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The one to hold it against.")],
-    file: InputFile,
+    file: Payments,
     columns: Mapped = None,
     period: Days = None,
     label_delay: Delay = None,
@@ -183,7 +187,7 @@ def compare(
 @app.command()
 def gate(
     context: typer.Context,
-    file: InputFile,
+    file: Payments,
     name: Name = DEFAULT_NAME,
     candidate: Annotated[str | None, typer.Option("--candidate", metavar="REF", help="Whom to judge; by default NAME@candidate.")] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="TOML", help="What is asked of it; see docs/gate.md.")] = None,

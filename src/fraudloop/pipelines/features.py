@@ -6,6 +6,7 @@ another room; this one puts them one after the other and keeps memory in bounds.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,11 @@ STATUS_WORDS: Final = ("in_time", "too_late", "too_early")
 #: Events folded at a time. Smaller runs show progress more often, larger ones make larger row groups; 262,144 rows of
 #: 60 features are 126 MB.
 CHUNK_EVENTS: Final = 262_144
+
+#: What a Parquet file of features says about itself.
+_HASH: Final = b"fraudloop.features"
+_DEFINITIONS: Final = b"fraudloop.definitions"
+_SOURCE: Final = b"fraudloop.source"
 
 #: Columns of the canonical table that a feature file does not repeat: the features stand for them.
 _NOT_KEPT: Final = ("amount_minor", "rate_version", "zone_offset")
@@ -133,7 +139,7 @@ def features_file(
                     chunk.write_csv(file, include_header=done == 0)
                 else:
                     arrow = chunk.to_arrow()
-                    writer = writer or pq.ParquetWriter(file, _stamped(arrow.schema, feature_set), compression="zstd")
+                    writer = writer or pq.ParquetWriter(file, _stamped(arrow.schema, feature_set, Path(path).name), compression="zstd")
                     writer.write_table(arrow.cast(writer.schema))
                 done += len(at)
                 progress("folding", done, total)
@@ -221,6 +227,26 @@ def _flags(status: NDArray[np.uint8], approximate: NDArray[np.uint32]) -> tuple[
     return words.gather(status).alias(WINDOW_STATUS), pl.Series(APPROXIMATE, approximate)
 
 
-def _stamped(schema: pa.Schema, features: FeatureSet) -> pa.Schema:
-    """The schema with the hash of the feature set that filled it."""
-    return schema.with_metadata({**(schema.metadata or {}), b"fraudloop.features": features.hash.encode()})
+def _stamped(schema: pa.Schema, features: FeatureSet, source: str) -> pa.Schema:
+    """The schema with the feature set that filled it, its hash, and the name of the file it was folded from."""
+    told = {_HASH: features.hash.encode(), _DEFINITIONS: json.dumps(features.to_dict()).encode(), _SOURCE: source.encode()}
+    return schema.with_metadata({**(schema.metadata or {}), **told})
+
+
+def read_features(path: str | Path, features: FeatureSet) -> tuple[pl.DataFrame, str] | None:
+    """The table of a Parquet file of `features_file` and the name of the file it was folded from; None for any other file.
+
+    InputError if it was folded under definitions other than `features`, or lacks some of them.
+    """
+    try:
+        told = pq.read_schema(path).metadata or {} if Path(path).suffix == ".parquet" else {}
+    except (OSError, pa.ArrowInvalid):
+        return None
+    if _DEFINITIONS not in told:
+        return None
+    there = FeatureSet.from_dict(json.loads(told[_DEFINITIONS]), str(path))
+    lacking = [name for name in features.names if name not in there.names]
+    if lacking or there.select(features.names).hash != features.select(features.names).hash:
+        what = f"lacks {', '.join(lacking[:5])}" if lacking else "defines some of the same names otherwise"
+        raise InputError(f"{path}: was folded with a feature set that {what}; give the table of transactions instead")
+    return pl.read_parquet(path), told.get(_SOURCE, b"").decode()

@@ -22,7 +22,7 @@ from fraudloop.domain.definitions import parse_duration_us
 from fraudloop.errors import DefinitionError, InputError
 from fraudloop.limits import DAY_US
 from fraudloop.pipelines.data import column_map
-from fraudloop.pipelines.features import fold_file
+from fraudloop.pipelines.features import fold_file, read_features
 from fraudloop.pipelines.generate import reachable
 from fraudloop.pipelines.score import scores_of
 from fraudloop.pipelines.store import bundle_of, open_store
@@ -102,7 +102,8 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table of payments as commands are given it; see `pipelines.features.fold_file`. columns None: the map that the
+    """A table of payments as commands are given it (see `pipelines.features.fold_file`), or a Parquet file of `features`,
+    which is not folded again. columns None: the map that the
     candidate was trained with. period: `A..B`; None: all days after what the candidate learned from. label_delay None:
     that of its training."""
 
@@ -190,9 +191,19 @@ def judged(
     options: dict[str, Any] = {
         "settings": settings, "labels": source.labels, "profiles": source.profiles, "max_rejected": source.max_rejected, "progress": progress,
     }  # fmt: skip
-    folded = fold_file(source.path, mapped, wanted, segments=segments, **options)
-    theirs: pl.DataFrame | None = None if apart is None else fold_file(source.path, mapped, apart, **options).table
-    dataset = Dataset.of(folded.table, (), delay_us, zone, (), folded.labels)
+    theirs: pl.DataFrame | None = None
+    if (ready := read_features(source.path, wanted)) is not None:
+        table, made_of = ready
+        labels: pl.DataFrame | None = None
+        if apart is not None:
+            raise InputError(
+                f"{source.path}: the two models define a feature otherwise under one name; give the table of transactions instead"
+            )
+    else:
+        folded = fold_file(source.path, mapped, wanted, segments=segments, **options)
+        table, made_of, labels = folded.table, source.path.name, folded.labels
+        theirs = None if apart is None else fold_file(source.path, mapped, apart, **options).table
+    dataset = Dataset.of(table, (), delay_us, zone, (), labels)
     first, last = (day_of_us(int(moment), zone) for moment in (dataset.time_us.min(), dataset.time_us.max()))
     period = _after(trained.get("cut"), zone, first, last) if source.period is None else Period.parse(source.period, "--period")
     rows = dataset.rows(period)
@@ -203,7 +214,7 @@ def judged(
     return GateData(
         dataset, rows,
         {"file": source.path.name, "sha256": file_hash(source.path), "columns": mapped, "zone": zone, "period": str(period), "label_delay_days": delay_us / DAY_US},
-        reachable(source.path), theirs, given.get("costs", config.costs), given.get("budget", config.budget),
+        reachable(source.path.with_name(made_of or source.path.name)), theirs, given.get("costs", config.costs), given.get("budget", config.budget),
     )  # fmt: skip
 
 

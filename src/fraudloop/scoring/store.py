@@ -189,7 +189,7 @@ class BundleStore:
             for alias, bundle in aliases.items():
                 if bundle == name:
                     raise StoreError(f"{name}: is what {alias} names; move the alias first", bundle=name, alias=alias)
-                if self.previous(alias) == name:
+                if alias.endswith(f"@{CHAMPION}") and self.previous(alias) == name:
                     raise StoreError(f"{name}: is what a rollback of {alias} would restore", bundle=name, alias=alias)
             gone = self.root / "bundles" / f".{name}.gone"
             self.disk.rename(self.root / "bundles" / name, gone)

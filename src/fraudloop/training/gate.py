@@ -7,7 +7,7 @@ the same rows. It reads no file; the clock and what a fresh process found are gi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -192,7 +192,7 @@ def run_gate(
         difference = paired_difference(scored, theirs, by=config.by, rounds=config.rounds, seed=config.seed, level=config.level)
         checks += _compared(difference, metrics, config)
     checks += _smoke(candidate, model, policy, config.smoke)
-    checks += _robust(model, inputs, config)
+    checks += _robust(model, _with_alerts(inputs, scored.score), config)
 
     progress("gate: latency", 3, 5)
     sample = _spread(inputs, _LATENCY_ROWS)
@@ -367,8 +367,13 @@ def _smoke(bundle: Bundle, model: Model, policy: Policy, own: Sequence[SmokeCase
     return out
 
 
-def _robust(model: Model, inputs: Inputs, config: GateConfig) -> list[Check]:
-    sample = _spread(inputs, _ROBUSTNESS_ROWS)
+def _with_alerts(inputs: Inputs, score: Floats) -> Inputs:
+    """Rows from all over and, as a quarter of them, those with the highest scores: where a jump changes an outcome."""
+    spread = np.linspace(0, len(inputs) - 1, min(_ROBUSTNESS_ROWS * 3 // 4, len(inputs))).round().astype(np.int64)
+    return _rows(inputs, np.union1d(spread, np.argsort(-score, kind="stable")[: _ROBUSTNESS_ROWS // 4]))
+
+
+def _robust(model: Model, sample: Inputs, config: GateConfig) -> list[Check]:
     usual = model.score(sample)
     unknown = {name: _with_words(sample, [name], UNKNOWN_WORD) for name in model.words}
     missing = {name: _without_number(sample, at) for at, name in enumerate(sample.names)}
@@ -414,33 +419,47 @@ def _without_number(inputs: Inputs, at: int) -> Inputs:
 
 
 def _latency(model: Model, sample: Inputs, config: GateConfig, clock: Clock) -> tuple[list[Check], dict[str, Any]]:
-    single = single_rows(model, sample, config.single_calls, clock)
-    batch = batches(model, sample, config.batch_rows, config.batch_calls, clock)
     rows = [sample[at : at + 1] for at in range(len(sample))]
-    load = open_loop(lambda k: model.score(rows[k % len(rows)]), config.rate, config.seconds, clock)
-    told = {
-        "single": _times(single),
-        "batch": {**_times(batch), "rows": config.batch_rows, "row_us": float(np.median(batch)) * 1_000 / config.batch_rows},
-        "load": {**_times(load), "rate": config.rate, "seconds": config.seconds, "counted_from": "when each request was due"},
-    }
-    checks = []
-    for name, kind, median_max, p99_max, what in (
-        ("latency_single", "single", config.single_median_ms, config.single_p99_ms, "one payment"),
-        ("latency_batch", "batch", config.batch_median_ms, config.batch_p99_ms, f"{config.batch_rows:,} payments at once"),
-    ):
-        found = told[kind]
-        why = f"{what}: median {found['median_ms']:.3f} ms (at most {median_max:g}), p99 {found['p99_ms']:.3f} ms (at most {p99_max:g})"
-        passed = found["median_ms"] <= median_max and found["p99_ms"] <= p99_max
-        checks.append(
-            _check(name, passed, found["p99_ms"], p99_max, "<=", "ms", why, median_ms=found["median_ms"], median_max_ms=median_max)
+    kinds: tuple[tuple[str, Callable[[], Floats], float, float, str], ...] = (
+        ("single", lambda: single_rows(model, sample, config.single_calls, clock), config.single_median_ms, config.single_p99_ms, "one payment"),
+        (
+            "batch", lambda: batches(model, sample, config.batch_rows, config.batch_calls, clock), config.batch_median_ms, config.batch_p99_ms,
+            f"{config.batch_rows:,} payments at once",
+        ),
+        (
+            "load", lambda: open_loop(lambda k: model.score(rows[k % len(rows)]), config.rate, config.seconds, clock), math.inf, config.load_p99_ms,
+            f"{config.rate:g} requests a second, each from when it was due",
+        ),
+    )  # fmt: skip
+    checks, told = [], {}
+    for kind, measure, median_max, p99_max, what in kinds:
+        tries: list[dict[str, Any]] = []
+        while len(tries) < config.tries and not any(_in_time(found, median_max, p99_max) for found in tries):
+            tries.append(_times(measure()))
+        found = min(tries, key=lambda times: float(times["p99_ms"]))
+        found = next((times for times in tries if _in_time(times, median_max, p99_max)), found)
+        passed = _in_time(found, median_max, p99_max)
+        median = f"median {found['median_ms']:.3f} ms" + (f" (at most {median_max:g})" if math.isfinite(median_max) else "")
+        why = (
+            f"{what}: {median}, p99 {found['p99_ms']:.3f} ms (at most {p99_max:g}), slowest of {found['calls']:,} {found['max_ms']:.3f} ms"
         )
-    found = told["load"]
-    why = (
-        f"{found['calls']:,} requests at {config.rate:g} a second: p99 {found['p99_ms']:.3f} ms from when each was due, "
-        f"at most {config.load_p99_ms:g} (slowest {found['max_ms']:.3f} ms)"
-    )
-    checks.append(_check("load", found["p99_ms"] <= config.load_p99_ms, found["p99_ms"], config.load_p99_ms, "<=", "ms", why))
+        if len(tries) > 1:
+            why += f"; the best of {len(tries)} tries"
+        if not passed:
+            # What the machine adds by itself, so that a reader can tell a slow model from a busy machine.
+            idle = _times(open_loop(lambda _: None, config.rate, min(config.seconds, 1.0), clock))
+            why += f"; requests that do nothing have p99 {idle['p99_ms']:.3f} ms here"
+            found = {**found, "idle": idle}
+        told[kind] = {**found, "tries": len(tries)}
+        name = "load" if kind == "load" else f"latency_{kind}"
+        checks.append(_check(name, passed, found["p99_ms"], p99_max, "<=", "ms", why, median_ms=found["median_ms"], tries=tries))
+    told["batch"] |= {"rows": config.batch_rows, "row_us": told["batch"]["median_ms"] * 1_000 / config.batch_rows}
+    told["load"] |= {"rate": config.rate, "seconds": config.seconds, "counted_from": "when each request was due"}
     return checks, told
+
+
+def _in_time(found: Mapping[str, Any], median_max: float, p99_max: float) -> bool:
+    return float(found["median_ms"]) <= median_max and float(found["p99_ms"]) <= p99_max
 
 
 def _times(values: Floats) -> dict[str, Any]:
@@ -544,7 +563,10 @@ def _cut_us(bundle: Bundle) -> int | None:
 
 def _spread(inputs: Inputs, rows: int) -> Inputs:
     """At most so many rows, evenly over all."""
-    at = np.unique(np.linspace(0, len(inputs) - 1, min(rows, len(inputs))).round().astype(np.int64))
+    return _rows(inputs, np.unique(np.linspace(0, len(inputs) - 1, min(rows, len(inputs))).round().astype(np.int64)))
+
+
+def _rows(inputs: Inputs, at: Ints) -> Inputs:
     return Inputs(inputs.names, inputs.values[at], {name: [words[i] for i in at.tolist()] for name, words in inputs.categories.items()})
 
 
