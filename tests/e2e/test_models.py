@@ -99,11 +99,15 @@ def test_from_training_to_champion_and_back(shop: Path, store: Path, capsys: pyt
     assert run(["models", "promote", "--approver", "ada", "--json"]) == 1
     assert "no gate report" in capsys.readouterr().err
 
-    assert run(gate(shop, "--out", str(shop / "gate.json"), "--json")) == 0
+    assert run(gate(shop, "--out", str(shop / "gate.html"), "--json")) == 0
     report, _ = said(capsys)
     assert (report["verdict"], report["candidate"], report["champion"]) == ("pass", first, None)
     assert {"integrity", "fresh_process", "after_training", "load", "smoke_bits"} <= {check["name"] for check in report["checks"]}
     assert {**json.loads((shop / "gate.json").read_bytes()), "document": report["document"]} == report
+    assert first[:12] in (shop / "gate.html").read_text()
+    assert run(["models", "card", "payments@candidate", "--out", str(shop / "card.html"), "--json"]) == 0
+    assert said(capsys)[0]["bundle"] == first
+    assert first[:12] in (shop / "card.html").read_text()
     assert run(["models", "promote", "--auto", "--json"]) == 0
     assert said(capsys)[0]["champion"] == first
 

@@ -13,8 +13,9 @@ from fraudloop.cli.output import note, print_json, print_table, progress
 from fraudloop.cli.score import Decline, Review, given_policy
 from fraudloop.control.promotion import Promotion
 from fraudloop.errors import CheckFailed, InputError
+from fraudloop.pipelines.card import card_file, gate_report_file
 from fraudloop.pipelines.gate import Source, compare_files, gate_file
-from fraudloop.pipelines.models import promote_model, rollback_model, write_report
+from fraudloop.pipelines.models import newest_report, promote_model, rollback_model, write_report
 from fraudloop.pipelines.store import bundle_of, keep_candidate, open_store
 from fraudloop.pipelines.tracking import mirror_into, tracking_of
 from fraudloop.reports.tables import metric_rows
@@ -131,6 +132,27 @@ def put(
 
 
 @app.command()
+def card(
+    context: typer.Context,
+    reference: Reference,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where to write: one .html file.")],
+    gate: Annotated[
+        Path | None, typer.Option("--gate", metavar="FILE", help="A gate report (.json); by default the newest of the bundle in the store.")
+    ] = None,
+    json: JsonOutput = False,
+) -> None:
+    """The model card of a bundle: data, features, metrics, segments, limits and the gate's verdict, in one HTML file."""
+    if out.suffix != ".html":
+        raise InputError(f"--out {out}: the name must end in .html")
+    bundle = bundle_of(reference, context.obj)
+    written = card_file(bundle, out, gate if gate is not None else newest_report(bundle.hash, context.obj))
+    if json:
+        print_json({"bundle": bundle.hash, "out": str(written)})
+    else:
+        note(f"the card of {bundle.hash[:12]} is in {written}")
+
+
+@app.command()
 def remove(context: typer.Context, reference: Reference, json: JsonOutput = False) -> None:
     """Take a bundle out of the store; refused while an alias names it or a rollback would need it."""
     found = open_store(context.obj).remove(reference)
@@ -198,22 +220,26 @@ def gate(
     decline: Decline = None,
     labels: Labels = None,
     profiles: Profiles = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the report too: .json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write the report too: .html with its JSON beside it, or .json.")
+    ] = None,
     json: JsonOutput = False,
 ) -> None:
     """Judge a candidate beside the champion on payments that it has not learned from; exit code 1 if it is refused.
 
     The report goes into the store, where `promote` looks for it.
     """
-    if out is not None and out.suffix != ".json":
-        raise InputError(f"--out {out}: the name must end in .json")
+    if out is not None and out.suffix not in (".html", ".json"):
+        raise InputError(f"--out {out}: the name must end in .html (with its JSON beside it) or .json")
     with progress(quiet=json) as show_progress:
         done = gate_file(
             Source(file, columns, period, labels, profiles, label_delay), name=name, candidate=candidate, policy=given_policy(review, decline),
             config=None if config is None else GateConfig.load(config), settings=context.obj, progress=show_progress,
         )  # fmt: skip
     report = done.report.to_dict()
-    if out is not None:
+    if out is not None and out.suffix == ".html":
+        gate_report_file(report, out, f"{name}: gate report")
+    elif out is not None:
         write_report(report, out)
     if json:
         print_json({**report, "document": done.document})

@@ -10,6 +10,7 @@ from typing import Any
 from fraudloop.clock import Clock, SystemClock
 from fraudloop.control.promotion import Mirror, Promotion, find_report, promote, rollback
 from fraudloop.errors import InputError
+from fraudloop.pipelines.card import read_report
 from fraudloop.pipelines.store import open_store
 from fraudloop.scoring.store import CANDIDATE, DEFAULT_NAME
 from fraudloop.settings import Settings
@@ -51,17 +52,10 @@ def rollback_model(
     return rollback(open_store(settings), name, who=who, why=why, clock=clock or SystemClock(), to=to, mirror=mirror)
 
 
-def read_report(path: Path) -> Mapping[str, Any]:
-    """A gate report from a JSON file."""
-    try:
-        body = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not a gate report in JSON ({error})") from error
-    if not isinstance(body, dict):
-        raise InputError(f"{path}: not a gate report")
-    return body
+def newest_report(bundle: str, settings: Settings) -> dict[str, Any] | None:
+    """The newest gate report of the store about a bundle, whomever it was held against; None if there is none."""
+    found = [body for _, body in open_store(settings).documents() if body.get("candidate") == bundle and "checks" in body]
+    return max(found, key=lambda body: str(body.get("created")), default=None)
 
 
 def write_report(report: Mapping[str, Any], out: Path) -> None:
