@@ -24,7 +24,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.bench_handbook import DELAY_DAYS, FILE, OWN, TEST_FOLDS, VALIDATION_FOLDS, ZONE, Fold
+from benchmarks.handbook_own import XGBOOST as OWN
+from benchmarks.handbook_protocol import DELAY_DAYS, FILE, TEST_FOLDS, VALIDATION_FOLDS, ZONE, Fold
 from benchmarks.tables import show
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.limits import DAY_US

@@ -72,11 +72,13 @@ def comparison_plot(report: Mapping[str, Any]) -> bytes:
         f"Algorithms and strategies by {name}",
         f"mean of {len(report['folds'])} validation folds before the test days, with 95 % interval (days drawn anew)\n"
         "grey band: the best one's interval; hollow: no clear difference to the best on the same days",
-        height=1.95 + 0.29 * n,
+        width=9.0,
+        height=2.05 + 0.29 * n,
     )
     axes = page.axes
-    strategies = list(dict.fromkeys(c["strategy"] for c in contenders))
-    page.place(left=0.3, bottom=0.62, top=1.2)
+    strategies = sorted({c["strategy"] for c in contenders})
+    height = 2.05 + 0.29 * n
+    axes.set_position((0.29, 0.62 / height, 0.62, (0.29 * n) / height))  # room at the right for the figures
     low, high = contenders[0]["intervals_95"][metric]
     axes.axvspan(low, high, color=PALE, alpha=0.6, linewidth=0)
     for at, c in enumerate(contenders):
@@ -94,5 +96,8 @@ def comparison_plot(report: Mapping[str, Any]) -> bytes:
     axes.set(ylim=(n - 0.4, -0.6), xlabel=f"{name}, right-hand figures the mean")
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    page.legend_above(5)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.02, (0.66 + 0.29 * n) / height), bbox_transform=page.figure.transFigure, ncols=5, borderaxespad=0.0,
+        columnspacing=1.6, handletextpad=0.4,
+    )  # fmt: skip
     return page.png()

@@ -98,6 +98,8 @@ def history(report: Mapping[str, Any]) -> bytes:
 @styled
 def importance(report: Mapping[str, Any]) -> bytes:
     """The share of the variance that each parameter explains (fANOVA)."""
+    from matplotlib.ticker import PercentFormatter
+
     rows = list(report["importance"].items())
     page = Page(
         "Which hyperparameters matter",
@@ -109,7 +111,8 @@ def importance(report: Mapping[str, Any]) -> bytes:
     for at, (_, share) in enumerate(rows):
         axes.text(share, at, f" {100 * share:.0f} %", va="center", fontsize=9, color=GREY)
     axes.set_yticks(range(len(rows)), labels=[name for name, _ in rows], color=INK)
-    axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, 1.14 * max(share for _, share in rows)), xlabel="share")
+    axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, 1.14 * max(share for _, share in rows)), xlabel="share of the variance")
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     return page.png()
@@ -118,6 +121,8 @@ def importance(report: Mapping[str, Any]) -> bytes:
 @styled
 def slices(report: Mapping[str, Any]) -> bytes:
     """The value against each parameter, the most important first."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     names = _ordered(report)[:PARAMETERS_MAX]
     down = math.ceil(len(names) / _ACROSS)
     width, height = 10.5, 1.25 + 2.35 * down
@@ -147,6 +152,8 @@ def slices(report: Mapping[str, Any]) -> bytes:
             axes.set_xlim(-0.5, len(ticks) - 0.5)
         elif _by_ratio([t["params"][name] for t in report["trials"]]):
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(name, color=INK)
         if column:
             axes.tick_params(labelleft=False)
@@ -207,4 +214,4 @@ def _places(values: Sequence[Any]) -> tuple[np.ndarray[Any, np.dtype[np.float64]
 def _by_ratio(values: Sequence[Any]) -> bool:
     """Whether numbers are better told apart by ratio."""
     low, high = float(min(values)), float(max(values))
-    return low > 0 and high / low > 20
+    return low > 0 and high / low > 10

@@ -17,7 +17,7 @@ from fraudloop.errors import InputError
 from fraudloop.telemetry import Progress, silent
 from fraudloop.training.algorithms import checkpoints, find_algorithm
 from fraudloop.training.config import TrainConfig
-from fraudloop.training.day_bootstrap import METRICS, DayCounts, draw_days, interval
+from fraudloop.training.day_bootstrap import METRICS, DayCounts, draw_days, interval, mean_of_known
 from fraudloop.training.folds import Dataset, FoldTables, Past
 from fraudloop.training.imbalance import STRATEGIES, check_strategy
 from fraudloop.training.metrics import Floats
@@ -155,23 +155,25 @@ def _measure(
             for counts, draw in zip(tried[name, strategy, at], draws, strict=True)
         )
 
-    best = max(checkpoints(params), key=lambda at: _known(_mean(by_fold(at, metric))))
+    best = max(checkpoints(params), key=lambda at: _known(mean_of_known(by_fold(at, metric))))
     values = {which: by_fold(best, which) for which in METRICS}
     drawn = {
-        which: np.mean([counts.metric(which, draw) for counts, draw in zip(tried[name, strategy, best], draws, strict=True)], axis=0)
+        which: _mean_draws(
+            [counts.metric(which, draw) for counts, draw in zip(tried[name, strategy, best], draws, strict=True)], values[which]
+        )
         for which in METRICS
     }
     contender = Contender(
-        name, strategy, {**params, "rounds": best} if find_algorithm(name).staged else dict(params), {which: _mean(row) for which, row in values.items()},
+        name, strategy, {**params, "rounds": best} if find_algorithm(name).staged else dict(params), {which: mean_of_known(row) for which, row in values.items()},
         {which: interval(row) for which, row in drawn.items()}, values, None, fit_s,
     )  # fmt: skip
     return contender, drawn[metric]
 
 
-def _mean(values: Sequence[float]) -> float:
-    """Of the folds on which the metric is defined."""
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+def _mean_draws(drawn: Sequence[Floats], by_fold: Sequence[float]) -> Floats:
+    """The mean of each round over the folds on which the metric is defined."""
+    known = [values for values, own in zip(drawn, by_fold, strict=True) if not np.isnan(own)]
+    return np.asarray(np.mean(known, axis=0) if known else np.full(len(drawn[0]), np.nan), np.float64)
 
 
 def _known(value: float) -> float:

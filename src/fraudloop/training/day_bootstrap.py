@@ -7,6 +7,7 @@ It measures what other days would have changed, not what another training would.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,3 +92,13 @@ def interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def mean_of_known(values: Sequence[float]) -> float:
+    """The mean over the folds on which a metric is defined; NaN where it is on none.
+
+    >>> mean_of_known([0.5, float("nan"), 1.0])
+    0.75
+    """
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")

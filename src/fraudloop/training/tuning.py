@@ -20,7 +20,7 @@ from fraudloop.errors import InputError
 from fraudloop.telemetry import Progress, silent
 from fraudloop.training.algorithms import checkpoints
 from fraudloop.training.config import TrainConfig
-from fraudloop.training.day_bootstrap import METRICS, DayCounts
+from fraudloop.training.day_bootstrap import METRICS, DayCounts, mean_of_known
 from fraudloop.training.folds import Dataset, FoldTables, Past
 from fraudloop.training.spaces import Choices, Space
 
@@ -165,7 +165,7 @@ def tune(
         if state == PRUNED:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
-            study.tell(trial, float(np.mean(values)))
+            study.tell(trial, _known(mean_of_known(values)))
     progress("trials", len(_finished(study)), trials)
     return _tuned(study, algorithm, metric, own, stopped, before)
 
@@ -192,9 +192,8 @@ def _run(
         margins = tables[number].margins(algorithm, params, config, rounds)
         for row, scores in zip(by_round, margins, strict=True):
             counts = DayCounts.of(fold.y_validate, scores, data.day[fold.validate], data.card[fold.validate])
-            value = float(counts.metric(metric, np.ones((1, len(counts.frauds))))[0])
-            row.append(0.0 if math.isnan(value) else value)  # a fold without fraud says nothing, to all alike
-        means = [float(np.mean(row)) for row in by_round]
+            row.append(float(counts.metric(metric, np.ones((1, len(counts.frauds))))[0]))
+        means = [_known(mean_of_known(row)) for row in by_round]
         best = int(np.argmax(means))
         trial.report(means[best], number)
         if until is None or number == len(past.folds) - 1:
@@ -204,6 +203,11 @@ def _run(
         if _over(*until):
             return None
     return COMPLETE, tuple(by_round[best]), rounds[best] or None
+
+
+def _known(value: float) -> float:
+    """0 where no fold says anything: it is so for all trials alike."""
+    return 0.0 if math.isnan(value) else value
 
 
 def _over(clock: Clock, start_ns: int, budget_us: int | None) -> bool:
@@ -288,7 +292,7 @@ def _tuned(study: Any, algorithm: str, metric: str, own: Mapping[str, Any], stop
         state = COMPLETE if row.state == TrialState.COMPLETE else PRUNED
         trials.append(
             Trial(
-                number, state, float(np.mean(values)), dict(row.params), row.user_attrs[_ROUNDS], values, row.user_attrs[_SECONDS],
+                number, state, _known(mean_of_known(values)), dict(row.params), row.user_attrs[_ROUNDS], values, row.user_attrs[_SECONDS],
                 bool(row.user_attrs.get(_DEFAULT)),
             )
         )  # fmt: skip

@@ -8,7 +8,19 @@ import numpy as np
 import polars as pl
 import pytest
 
-from benchmarks import bench_algorithms, bench_fold, bench_fold_vs, bench_handbook, bench_scoring, run
+from benchmarks import (
+    bench_algorithms,
+    bench_fold,
+    bench_fold_vs,
+    bench_handbook,
+    bench_scoring,
+    handbook_baselines,
+    handbook_limits,
+    handbook_own,
+    handbook_protocol,
+    handbook_published,
+    run,
+)
 from benchmarks.tables import show
 from benchmarks.worlds import Payments, handbook_shaped, labels_of
 from fraudloop.domain.definitions import FeatureSet
@@ -81,7 +93,7 @@ def test_every_format_is_scored_at_every_batch_size(capsys: pytest.CaptureFixtur
 
 
 def test_the_handbook_case_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delenv(bench_handbook.FILE, raising=False)
+    monkeypatch.delenv(handbook_protocol.FILE, raising=False)
     assert "FRAUDLOOP_HANDBOOK" in str(bench_handbook.main()["skipped"])
     assert "skipped" in capsys.readouterr().out
 
@@ -94,14 +106,59 @@ def test_the_handbook_case_refuses_a_table_of_other_rows(tmp_path: Path, monkeyp
         pl.col("customer_id").cast(pl.Int32).alias("CUSTOMER_ID"), pl.col("merchant_id").cast(pl.Int32).alias("TERMINAL_ID"),
         (pl.col("amount_minor") / 100).alias("TX_AMOUNT"), pl.col("is_fraud").cast(pl.Int8).alias("TX_FRAUD"),
     ).write_parquet(file)  # fmt: skip
-    monkeypatch.setenv(bench_handbook.FILE, str(file))
+    monkeypatch.setenv(handbook_protocol.FILE, str(file))
     with pytest.raises(AssertionError, match="other rows than the protocol's"):
         bench_handbook.main(quick=True)
-    # The models themselves run on a made table too: own model, and the book's.
-    data, values = bench_handbook._load(str(file), "compact")
-    fold = bench_handbook.Fold.of(data, bench_handbook.TEST_FOLDS[0])
-    results = bench_handbook.run(bench_handbook.own({**bench_handbook.OWN, "rounds": 5}, 2), values, [fold])
+    # The models themselves run on a made table too: the book's, own ones, an ensemble.
+    data, values = handbook_protocol.load(str(file), "compact")
+    fold = handbook_protocol.Fold.of(data, handbook_protocol.TEST_FOLDS[0])
+    quick = handbook_own.member("xgboost", {**handbook_own.XGBOOST, "rounds": 5}, seeds=2)
+    resampled = handbook_own.member("logistic", {}, strategy="undersample")
+    row = handbook_own.Row("both", "", handbook_own.ensemble([(0.6, quick), (0.4, resampled)]))
+    results = handbook_own.run_row(row, handbook_own.Margins(data), [fold])
     assert 0.5 < results.mean[0] <= 1.0 and 0.0 < results.mean[1] < 1.0
+    grid = handbook_baselines.grids()["decision tree"]
+    chosen = handbook_protocol.choose(handbook_protocol.run_many(grid.fit, values, [fold], grid.settings[:3]))
+    assert set(chosen) <= set(grid.settings[:3])
+    assert 0.5 < handbook_protocol.run_chosen(grid.fit, values, [fold], chosen).mean[0] <= 1.0
+
+
+def test_the_published_table_and_the_grids_are_of_the_same_rows() -> None:
+    made = {*handbook_baselines.grids(), "feed-forward network"}
+    assert made == set(handbook_published.FOUR)
+    assert set(handbook_baselines.CHOSEN) == set(handbook_baselines.grids())
+    assert all(chosen in grid.settings for name, grid in handbook_baselines.grids().items() for chosen in handbook_baselines.CHOSEN[name])
+    assert {row.beside for row in handbook_own.ROWS} <= {*handbook_published.FOUR, ""}
+
+
+def test_boosters_and_forests_of_fewer_trees_are_read_off_the_larger_ones() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(400, 4)), random.random(400) < 0.2
+    for name, few in (("random forest", (25, 5)), ("XGBoost", (25, 0.3, 3, 1))):
+        fit = handbook_baselines.grids()[name].fit
+        more = (50, *few[1:])
+        assert np.allclose(fit(x, y, x, [few, more])[few], fit(x, y, x, [few])[few])
+
+
+def test_the_limit_sorts_frauds_by_what_could_be_known_of_them() -> None:
+    """A terminal whose fraud of day 100 is labelled on day 107; a customer who once paid 50."""
+    day = [100.0, 106.0, 108.0, 130.0, 101.0, 102.0]
+    table = pl.DataFrame(
+        {
+            "transaction_id": list("abcdef"), "timestamp": [int(d * DAY_US) for d in day], "merchant_id": ["t", "t", "t", "t", "u", "u"],
+            "customer_id": ["c", "d", "e", "f", "g", "g"], "amount": [1.0, 1.0, 1.0, 300.0, 50.0, 49.0], "is_fraud": [True, True, True, True, False, True],
+        }
+    ).with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))  # fmt: skip
+    data = Dataset.of(table, ["amount"], 7 * DAY_US)
+    rows = np.array([1, 2, 3, 4, 5])
+    fold = handbook_protocol.Fold(rows[:0], np.zeros(0, bool), rows, data.card[rows], data.day[rows], data.truth.fraud[rows])
+    found = handbook_limits.limit(data, np.array([2, 2, 2, 1, 0, 3]), fold)
+    # b: nothing labelled yet; c: a is; d: by its amount; f: paid before.
+    assert [handbook_limits.GROUPS[g] if g >= 0 else "" for g in found.group] == [
+        handbook_limits.GROUPS[2], handbook_limits.GROUPS[1], handbook_limits.GROUPS[0], "", handbook_limits.GROUPS[4],
+    ]  # fmt: skip
+    assert found.reach([])[:2] == (1.0, 1.0)
+    assert found.share(1) == 0.25
 
 
 def test_made_tables_have_the_shape_they_promise() -> None:

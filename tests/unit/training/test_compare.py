@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,20 @@ def test_the_same_seed_gives_the_same_table_and_the_test_days_change_nothing(res
         amount=pl.when(late).then(-pl.col("amount")).otherwise("amount"),
     ).with_columns(label_known_at=pl.when(late & pl.col("is_fraud")).then(pl.col("timestamp")).otherwise("label_known_at"))
     assert json.dumps(run(turned).to_dict()) == json.dumps(run().to_dict()) == json.dumps(result.to_dict())
+
+
+def test_a_fold_without_fraud_counts_for_nothing() -> None:
+    data = Dataset.of(feature_table(), FEATURES.names, 7 * DAY_US)
+    quiet = past_of(data, CONFIG).folds[1].split.test
+    table = feature_table().with_columns(
+        is_fraud=pl.col("is_fraud") & ~pl.col("timestamp").dt.date().is_between(pl.lit(quiet.first), pl.lit(quiet.last))
+    )
+    config = replace(CONFIG, algorithms=("logistic",))
+    report = train(table, FEATURES, config, delay_us=7 * DAY_US).report["validation"]["algorithms"]["logistic"]
+    (found,) = run(table, config, strategies=("none",)).contenders
+    assert np.isnan(found.by_fold["average_precision"][1])
+    assert found.values["average_precision"] == pytest.approx(report["average_precision"])
+    assert found.intervals["average_precision"][0] < found.values["average_precision"]
 
 
 def test_another_metric_ranks_by_itself() -> None:
