@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 from fraudloop.errors import TrackingError
-from fraudloop.pipelines.reproduce import BITS
+from fraudloop.pipelines.reproduce import BITS, reproduce
 from fraudloop.pipelines.tracking import mirror_store, write_run
 from fraudloop.pipelines.train import Trained
 from fraudloop.scoring.store import BundleStore
+from fraudloop.settings import Settings
 from fraudloop.training.datasets import ArtifactStore, fetch, file_hash, open_store, restore
 from fraudloop.training.tracking import TAG_DATASET, Tracker, Tracking
-from tests.servers import postgresql_database, s3_bucket
+from tests.servers import mlflow_server, postgresql_database, s3_bucket
 from tests.tracked import shop, train_shop
 from tools.check_tree import tracked
 
@@ -170,3 +171,18 @@ def test_a_second_clean_clone_that_compiles_its_own_kernels_trains_the_same_bits
     source = second_clone(tmp_path / "clone", with_git=True)
     found = reproduced(source, tmp_path / "home", str(trained.run), tracking, environment)
     assert found["proved"] == BITS
+
+
+@pytest.mark.prove
+def test_a_tracking_server_that_serves_the_artifacts_needs_nothing_but_its_url(tmp_path: Path) -> None:
+    with mlflow_server(tmp_path) as url:
+        own = Tracking(url)
+        trained = train_shop(shop(tmp_path / "shop"), tmp_path / "model", own)
+        shutil.rmtree(tmp_path / "shop")
+        assert reproduce(str(trained.run), settings=Settings(tracking=url)).proved == BITS
+        assert reproduce(str(tmp_path / "model"), settings=Settings(tracking=url)).proved == BITS
+        store = BundleStore(tmp_path / "store")
+        bundle = store.put(trained.bundle)
+        store.set_alias("payments@champion", bundle, expected=None, who="ada", why="the first", at_us=0, action="promote")
+        assert mirror_store(store, "payments", own).created == (bundle,)
+        assert mirror_store(store, "payments", own).changed == ()

@@ -56,7 +56,7 @@ def _show(found: Reproduced) -> None:
     rows = _rows(found)
     print_table(
         f"run {found.run}, rows {found.dataset[:12]}: {len(found.figures):,} figures, {len(found.changed):,} differ",
-        ("figure", "before", "now", "difference"), [(row.name, row.before, row.after, row.difference) for row in rows],
+        ("figure", "before", "now", "difference"), [(row.name, row.before, row.after, _difference(row.difference)) for row in rows],
         right=("before", "now", "difference"),
     )  # fmt: skip
     if found.build:
@@ -64,6 +64,15 @@ def _show(found: Reproduced) -> None:
             "The two builds differ", ("what", "before", "now"), [(name, before, after) for name, (before, after) in found.build.items()]
         )
     note(f"{found.proved}: content {found.before[:12]} before, {found.after[:12]} now; {'the same build' if found.same_build else 'another build'}")  # fmt: skip
+
+
+def _difference(value: float | None) -> str:
+    """Exact where it is nothing, and its size where it is something.
+
+    >>> _difference(0.0), _difference(-3.2e-9)
+    ('0', '-3.2e-09')
+    """
+    return "" if value is None else f"{value:+.1e}" if value else "0"
 
 
 def _rows(found: Reproduced) -> list[Compared]:

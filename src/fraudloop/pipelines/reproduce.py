@@ -185,7 +185,7 @@ def _found(run: str, settings: Settings, track: str | None, artifacts: str | Non
 def _store(settings: Settings, track: str | None, artifacts: str | None) -> DatasetStore:
     """Where the rows of a bundle are, without asking MLflow where that is known."""
     tracking = tracking_at(track, settings, artifacts=artifacts)
-    return Tracker(tracking).datasets if tracking.artifacts is None else open_store(f"{tracking.artifacts}/datasets")
+    return Tracker(tracking).datasets if tracking.artifacts is None else open_store(f"{tracking.artifacts}/datasets", tracking.uri)
 
 
 def _keys(manifest: Manifest, settings: Settings) -> dict[str, tuple[str, str]]:

@@ -102,13 +102,18 @@ class FolderStore:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactStore:
-    """A store behind a URL of MLflow's artifact repositories."""
+    """A store behind a URL of MLflow's artifact repositories. tracking_uri: of the server that serves `mlflow-artifacts:`."""
 
     url: str
+    tracking_uri: str | None = None
+
+    @property
+    def _repository(self) -> Any:
+        return artifact_repository(self.url, self.tracking_uri)
 
     def has(self, sha256: str) -> bool:
         with mlflow_errors(f"looking for {sha256[:12]} in {self.url}"):
-            return any(found.path.rpartition("/")[2] == CONTENT for found in artifact_repository(self.url).list_artifacts(sha256))
+            return any(found.path.rpartition("/")[2] == CONTENT for found in self._repository.list_artifacts(sha256))
 
     def put(self, path: Path, sha256: str) -> None:
         if self.has(sha256):
@@ -119,7 +124,7 @@ class ArtifactStore:
         with tempfile.TemporaryDirectory(prefix="fraudloop-") as folder, mlflow_errors(f"sending {path.name} to {self.url}"):
             link = Path(folder) / CONTENT
             link.symlink_to(path.absolute())
-            artifact_repository(self.url).log_artifact(str(link), sha256)
+            self._repository.log_artifact(str(link), sha256)
         after = path.stat()
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
             raise InputError(f"{path}: it changed while it was being kept; try again when nobody writes to it")
@@ -129,14 +134,14 @@ class ArtifactStore:
             raise TrackingError(f"{self.url}: holds no file {sha256}; give the store that the run was tracked with (--artifacts)")
         with tempfile.TemporaryDirectory(prefix="fraudloop-", dir=to.parent) as folder:
             with mlflow_errors(f"fetching {sha256[:12]} from {self.url}"):
-                found = Path(artifact_repository(self.url).download_artifacts(f"{sha256}/{CONTENT}", folder))
+                found = Path(self._repository.download_artifacts(f"{sha256}/{CONTENT}", folder))
             if file_hash(found) != sha256:
                 raise TrackingError(f"{self.url}/{sha256}: its bytes are no longer those of its name; restore it from a copy")
             found.replace(to)
 
 
-def open_store(url: str | Path) -> DatasetStore:
-    """The store at a folder or URL. Nothing is read or written yet.
+def open_store(url: str | Path, tracking_uri: str | None = None) -> DatasetStore:
+    """The store at a folder or URL. Nothing is read or written yet. tracking_uri: of the server behind `mlflow-artifacts:`.
 
     >>> open_store("/srv/datasets")
     FolderStore(root=PosixPath('/srv/datasets'))
@@ -147,7 +152,7 @@ def open_store(url: str | Path) -> DatasetStore:
     if text.startswith("file://"):
         text = text.removeprefix("file://")
     if "://" in text or text.startswith("mlflow-artifacts:"):
-        return ArtifactStore(text.rstrip("/"))
+        return ArtifactStore(text.rstrip("/"), tracking_uri)
     return FolderStore(Path(text))
 
 

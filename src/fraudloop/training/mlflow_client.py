@@ -86,9 +86,9 @@ def client(uri: str) -> Any:
     return made
 
 
-def artifact_repository(url: str) -> Any:
-    """MLflow's repository of an artifact URL."""
-    return load_mlflow().store.artifact.artifact_repository_registry.get_artifact_repository(url)
+def artifact_repository(url: str, tracking_uri: str | None = None) -> Any:
+    """MLflow's repository of an artifact URL. tracking_uri: of the server that `mlflow-artifacts:` URLs go through."""
+    return load_mlflow().store.artifact.artifact_repository_registry.get_artifact_repository(url, tracking_uri=tracking_uri)
 
 
 def redacted(text: str) -> str:

@@ -107,7 +107,7 @@ class Tracker:
         if found.lifecycle_stage != "active":
             raise TrackingError(f"experiment {tracking.experiment!r} was deleted in MLflow; restore it there or give another --experiment")
         self.experiment_id: str = found.experiment_id
-        self.datasets: DatasetStore = open_store(f"{root or found.artifact_location}/datasets")
+        self.datasets: DatasetStore = open_store(f"{root or found.artifact_location}/datasets", tracking.uri)
 
     def log(self, bundle: Bundle, *, name: str | None = None) -> str:
         """Write a run of a stored bundle; its id. Half a run, if the store fails, is marked FAILED where that can be said."""
@@ -162,7 +162,7 @@ class Tracker:
         """The store that holds the rows of a run."""
         with mlflow_errors(f"run {run_id} of {self.tracking.uri}"):
             url = self.client.get_run(run_id).data.tags.get(TAG_DATASETS)
-        return open_store(url) if url else self.datasets
+        return open_store(url, self.tracking.uri) if url else self.datasets
 
     def _log_dataset(self, run_id: str, bundle: Bundle) -> None:
         entities = load_mlflow().entities
