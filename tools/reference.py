@@ -18,6 +18,7 @@ import typer
 from fraudloop import errors
 from fraudloop.cli.main import COMMANDS, build
 from fraudloop.decisions.lists import shipped_lists
+from fraudloop.decisions.reasons import CODES, MEANINGS, reasons
 from fraudloop.decisions.rule_language import OPERATORS
 from fraudloop.decisions.rules import RuleSet
 from fraudloop.domain.definitions import FeatureDefinition, FeatureSet, format_duration
@@ -46,6 +47,7 @@ def pages() -> dict[str, str]:
         "commands.md": {"commands": "\n".join(commands())},
         "errors.md": {"errors": "\n".join(error_table())},
         "features.md": {"presets": "\n".join(presets())},
+        "reasons.md": {"codes": "\n".join(reason_codes())},
         "rules.md": {"operators": "\n".join(operators()), "rules": "\n".join(shipped_rules())},
     }
     return {name: _filled((PAGES / name).read_text("utf-8"), parts) for name, parts in made.items()}
@@ -144,6 +146,32 @@ def preset_names() -> list[str]:
     """The presets that ship, by name."""
     folder = resources.files("fraudloop.features") / "presets"
     return sorted(path.name.removesuffix(".toml") for path in folder.iterdir() if path.name.endswith(".toml"))
+
+
+def reason_codes() -> Iterator[str]:
+    """A row for each code: the kind of feature, what the sentence speaks of, a sentence of the default features."""
+    features = FeatureSet.load("default")
+    kinds = {code: kind for kind, code in CODES.items()}
+    yield "| code | kind of feature | tells | like |\n|---|---|---|---|"
+    for code, meaning in MEANINGS.items():
+        kind = kinds.get(code)
+        names = [f.name for f in features.features if f.kind is kind]
+        words = ""
+        if names:
+            row = {**_USUAL, names[0]: _USUAL.get(names[0], 3.0)}
+            [reason] = reasons(features, row, {names[0]: 1.0}, units={"amount": "EUR"})
+            words = reason.text
+        yield f"| `{code}` | {f'`{kind.value}`' if kind else ''} | {meaning} | {words} |"
+
+
+#: What the examples of reasons are made of.
+_USUAL = {
+    "amount": 412.0, "customer_count_1h": 12.0, "customer_count_30d": 731.0, "customer_amount_sum_1h": 900.0, "customer_amount_sum_30d": 4_100.0,
+    "customer_amount_mean_7d": 67.54, "customer_amount_mean_30d": 67.54, "customer_amount_std_30d": 20.1, "customer_amount_deviation": 4.2,
+    "customer_seconds_since_last": 45.0, "customer_km_from_last": 840.0, "customer_speed_kmh": 1_755.0, "customer_impossible_travel": 1.0,
+    "customer_km_from_home": 840.0, "customer_is_new_country": 1.0, "customer_age_days": 400.0, "is_foreign": 1.0, "hour_of_day": 3.0,
+    "is_weekend": 1.0, "is_night": 1.0, "merchant_fraud_rate_7d_after_7d": 0.125, "customer_amount_max_24h": 412.0,
+}  # fmt: skip
 
 
 def presets() -> Iterator[str]:

@@ -10,6 +10,7 @@ import typer
 
 from fraudloop import limits
 from fraudloop.cli.main import COMMANDS, EXIT_INTERNAL, EXIT_INTERRUPTED, build
+from fraudloop.decisions.reasons import MEANINGS, MODERATE, STRONG
 from fraudloop.domain.definitions import WINDOWED, FeatureSet, Kind
 from tools import reference
 
@@ -20,7 +21,7 @@ def page(name: str) -> str:
     return (ROOT / "docs" / "reference" / name).read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["commands.md", "errors.md", "features.md", "rules.md"])
+@pytest.mark.parametrize("name", ["commands.md", "errors.md", "features.md", "reasons.md", "rules.md"])
 def test_what_is_made_from_the_code_is_as_the_code_is(name: str) -> None:
     assert page(name) == reference.pages()[name], "run python tools/reference.py"
 
@@ -53,6 +54,11 @@ def test_every_kind_of_feature_has_its_row(kind: Kind) -> None:
 def test_every_feature_of_every_preset_stands_in_its_table(preset: str) -> None:
     section = page("features.md").partition(f"\n### {preset}: ")[2].partition("\n### ")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(FeatureSet.load(preset).names)
+
+
+def test_every_code_of_a_reason_stands_in_its_table_and_no_other() -> None:
+    assert re.findall(r"^\| `(\w+)` \|", page("reasons.md"), re.MULTILINE) == list(MEANINGS)
+    assert f"| {STRONG:g} or more" in page("reasons.md") and f"less than {MODERATE:g} |" in page("reasons.md")
 
 
 def test_names_in_the_table_of_names_mean_what_it_says() -> None:

@@ -21,6 +21,7 @@ from fraudloop.domain.outcome import Outcome
 from fraudloop.errors import CheckFailed, InputError
 from fraudloop.scoring.attribution import Explainer
 from fraudloop.scoring.bundle import Bundle
+from fraudloop.scoring.typical import typical
 from fraudloop.settings import Settings
 from fraudloop.training.table import inputs_of
 
@@ -191,9 +192,10 @@ def explain_three(folder: Path, settings: Settings, top: int = 5) -> Explained:
     found = Explainer(model).explain(inputs)
     units = {number.name: settings.base_currency for number in bundle.features.numbers if number.column == "amount_base"}
     examples = []
+    ordinary = typical(bundle)
     for at, (title, row) in enumerate(chosen):
         contributions = dict(zip(found.columns, found.contributions[at].tolist(), strict=True))
-        told = reasons(bundle.features, _values(row, bundle.features), contributions, top=top, units=units)
+        told = reasons(bundle.features, _values(row, bundle.features), contributions, top=top, units=units, typical=ordinary)
         rest = {name: value for name, value in contributions.items() if value and name not in {reason.source for reason in told}}
         examples.append(
             Example(

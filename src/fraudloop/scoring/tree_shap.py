@@ -4,7 +4,7 @@ The Shapley value of column j is the mean over t in [0, 1] of how much the expec
 each other column being known with chance t (Owen 1972, multilinear extensions). Along a way with d different columns
 that is a polynomial of degree d − 1, so Gauss–Legendre's rule gives it exactly from ceil(d / 2) values of t. At one t a
 tree is passed twice, down for the weight of each node and up for its expected leaf; nothing is divided by anything small.
-It knows no bundle and no preprocessing. Which algorithms were tried: docs/adr/0007.
+It knows no bundle and no preprocessing. Which algorithms were tried: docs/adr, "TreeSHAP by quadrature".
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pytest
 
-from fraudloop.decisions.reasons import CATEGORY, CODES, COLUMN, MISSING, Reason, reasons
+from fraudloop.decisions.reasons import CATEGORY, CODES, COLUMN, MEANINGS, MISSING, Reason, reasons
 from fraudloop.domain.definitions import FeatureSet, Kind
 
 FEATURES = FeatureSet.from_dict(
@@ -39,26 +40,30 @@ def told(name: str, value: float | str | None, **others: float) -> Reason:
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [
-        ("customer_count_24h", 1.0, "1 transaction of this customer in the last 24h"),
-        ("customer_count_24h", 12.0, "12 transactions of this customer in the last 24h"),
-        ("merchant_count_7d_after_7d", 0.0, "no transaction of this merchant in 7d up to 7d ago"),
-        ("customer_amount_sum_24h", 1234.5, "amount adds up to 1,234.50 EUR for this customer in the last 24h"),
-        ("customer_amount_std_30d", 3.0, "this customer's standard deviation of amount in the last 30d is 3.00 EUR"),
-        ("customer_amount_min_24h", 3.0, "this customer's smallest amount in the last 24h is 3.00 EUR"),
-        ("customer_amount_max_24h", 3.0, "this customer's largest amount in the last 24h is 3.00 EUR"),
-        ("customer_country_distinct_24h", 1.0, "1 country with this customer in the last 24h"),
-        ("customer_country_distinct_24h", 3.0, "3 different countries with this customer in the last 24h"),
-        ("customer_amount_deviation", -1.25, "amount is 1.2 standard deviations below this customer's 30d mean"),
-        ("merchant_fraud_count_30d", 2.0, "2 frauds of this merchant became known in the last 30d"),
-        ("merchant_fraud_rate_7d_after_7d", 0.125, "12.5 % of this merchant's transactions in 7d up to 7d ago were fraud"),
-        ("merchant_fraud_streak_60d_after_7d", 3.0, "the last 3 transactions of this merchant in 60d up to 7d ago were all fraud"),
-        ("merchant_fraud_streak_60d_after_7d", 0.0, "the latest transaction of this merchant in 60d up to 7d ago was genuine"),
-        ("merchant_seconds_since_genuine_60d", 7200.0, "2.0 h after this merchant's last genuine transaction"),
-        ("customer_seconds_since_last", 45.0, "45 s after this customer's last transaction"),
-        ("customer_seconds_since_last_fraud", 864000.0, "10.0 days after a fraud of this customer became known"),
+        ("customer_count_24h", 1.0, "1 payment by this customer in the last 24 hours"),
+        ("customer_count_24h", 12.0, "12 payments by this customer in the last 24 hours"),
+        ("merchant_count_7d_after_7d", 0.0, "no payment at this merchant in the 7 days up to 7 days ago"),
+        ("customer_amount_sum_24h", 1234.5, "amount of payments by this customer in the last 24 hours adds up to 1,234.50 EUR"),
+        ("customer_amount_std_30d", 3.0, "amount of payments by this customer varied by 3.00 EUR in the last 30 days (standard deviation)"),
+        ("customer_amount_min_24h", 3.0, "this customer's smallest amount in the last 24 hours is 3.00 EUR"),
+        ("customer_amount_max_24h", 3.0, "this customer's largest amount in the last 24 hours is 3.00 EUR"),
+        ("customer_country_distinct_24h", 1.0, "1 country in payments by this customer in the last 24 hours"),
+        ("customer_country_distinct_24h", 3.0, "3 different countries in payments by this customer in the last 24 hours"),
+        ("customer_amount_deviation", -1.25, "amount is 1.2 standard deviations below this customer's mean over 30 days"),
+        ("merchant_fraud_count_30d", 2.0, "2 frauds at this merchant became known in the last 30 days"),
+        ("merchant_fraud_rate_7d_after_7d", 0.125, "12.5 % of payments at this merchant in the 7 days up to 7 days ago were fraud"),
+        (
+            "merchant_fraud_streak_60d_after_7d",
+            3.0,
+            "the latest 3 payments at this merchant in the 60 days up to 7 days ago were all fraud",
+        ),
+        ("merchant_fraud_streak_60d_after_7d", 0.0, "the latest payment at this merchant in the 60 days up to 7 days ago was genuine"),
+        ("merchant_seconds_since_genuine_60d", 7200.0, "2 hours after the last genuine payment at this merchant"),
+        ("customer_seconds_since_last", 45.0, "45 seconds after the last payment by this customer"),
+        ("customer_seconds_since_last_fraud", 864000.0, "10 days after a fraud on this customer became known"),
         ("customer_km_from_last", 3.21, "3.20 km from this customer's last place"),
         ("customer_km_from_home", 1234.5, "1,234 km from this customer's home"),
-        ("customer_speed_kmh", 1755.0, "1,755 km/h from this customer's last place to this one"),
+        ("customer_speed_kmh", 1755.0, "1,755 km/h would have been needed from this customer's last place to this one"),
         ("customer_impossible_travel", 1.0, "too far from this customer's last place to have travelled"),
         ("customer_is_new_country", 1.0, "country not seen with this customer in 180 days"),
         ("customer_is_new_country", 0.0, "country seen with this customer before"),
@@ -68,12 +73,16 @@ def told(name: str, value: float | str | None, **others: float) -> Reason:
         ("day_of_week", 6.0, "paid on a Sunday"),
         ("is_weekend", 0.0, "paid on a working day"),
         ("is_night", 1.0, "paid at night"),
-        ("amount_to_usual", 6.1, "amount is 6.1 × customer amount mean 30d"),
-        ("amount_over_usual", -5.0, "amount is 5.00 below customer amount mean 30d"),
+        ("amount_to_usual", 6.1, "amount is 6.1 × this customer's mean amount in the last 30 days"),
+        ("amount_over_usual", -5.0, "amount is 5.00 below this customer's mean amount in the last 30 days"),
     ],
 )
 def test_a_feature_is_a_sentence(name: str, value: float, text: str) -> None:
     assert told(name, value).text == text
+
+
+def test_every_code_has_a_meaning() -> None:
+    assert set(MEANINGS) == {*CODES.values(), CATEGORY, COLUMN, MISSING}
 
 
 def test_the_sentences_above_speak_of_every_kind() -> None:
@@ -87,25 +96,95 @@ def test_the_code_goes_by_the_kind(name: str) -> None:
     assert told(name, 1.0).code == CODES[kind]
 
 
+VELOCITY = FeatureSet.from_dict(
+    {
+        "entities": {"customer": "customer_id", "merchant": "merchant_id", "device": "device_id", "branch": "branch_id"},
+        "numbers": {"amount": {"column": "amount_base", "scale": 2}},
+        "features": [
+            "customer_count_1h", "customer_count_24h", "customer_count_30d", "customer_amount_sum_24h", "customer_amount_sum_30d", "customer_age_days",
+            "merchant_count_1h", "merchant_count_30d", "device_count_1h", "branch_count_1h",
+        ],
+    }
+)  # fmt: skip
+
+
+def told_of(name: str, value: float, typical: Mapping[str, float] | None = None, others: Mapping[str, float] | None = None) -> str:
+    [reason] = reasons(VELOCITY, {name: value, **(others or {})}, {name: 1.0}, units={"amount": "EUR"}, typical=typical)
+    return reason.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "others", "text"),
+    [
+        ("customer_count_1h", 12.0, {"customer_count_30d": 731.0}, "12 payments by this customer in the last hour; this customer usually makes 1"),
+        ("customer_count_1h", 12.0, {"customer_count_30d": 20.0}, "12 payments by this customer in the last hour; this customer usually makes fewer than 1"),
+        ("customer_count_1h", 2.0, {"customer_count_30d": 1440.0}, "2 payments by this customer in the last hour, as usual"),
+        ("customer_count_1h", 3.0, {"customer_count_24h": 26.0, "customer_count_30d": math.nan}, "3 payments by this customer in the last hour; this customer usually makes 1"),
+        ("customer_count_1h", 3.0, {"customer_count_30d": 50.0, "customer_age_days": 2.0}, "3 payments by this customer in the last hour; this customer usually makes 1"),
+        ("customer_count_1h", 3.0, {"customer_count_30d": 5.0, "customer_age_days": 0.05}, "3 payments by this customer in the last hour"),
+        ("merchant_count_1h", 90.0, {"merchant_count_30d": 7_280.0}, "90 payments at this merchant in the last hour; this merchant usually takes 10"),
+        ("device_count_1h", 3.0, {}, "3 payments from this device in the last hour"),
+        ("branch_count_1h", 1.0, {}, "1 payment of this branch in the last hour"),
+        ("customer_amount_sum_24h", 900.0, {"customer_amount_sum_30d": 3_800.0}, "amount of payments by this customer in the last 24 hours adds up to 900.00 EUR; usually 100.00 EUR"),
+    ],
+)  # fmt: skip
+def test_what_is_usual_comes_from_the_longer_windows_of_the_same_row(name: str, value: float, others: dict[str, float], text: str) -> None:
+    assert told_of(name, value, others=others) == text
+
+
+def test_without_an_own_usual_number_the_typical_one_is_told_unless_it_is_the_same() -> None:
+    typical = {"device_count_1h": 1.0, "customer_count_1h": 2.0}
+    assert told_of("device_count_1h", 3.0, typical) == "3 payments from this device in the last hour; typical is 1"
+    assert told_of("device_count_1h", 1.0, typical) == "1 payment from this device in the last hour"
+    assert told_of("customer_count_1h", 3.0, typical, {"customer_count_30d": 722.0}).endswith("usually makes 1")
+    [far] = reasons(FEATURES, {"customer_km_from_home": 840.0}, {"customer_km_from_home": 1.0}, typical={"customer_km_from_home": 3.2})
+    assert far.text == "840 km from this customer's home; typical is 3.20 km"
+
+
 def test_a_number_is_held_against_the_longest_usual_mean_that_is_known() -> None:
     usual = {"customer_amount_mean_7d": 100.0, "customer_amount_mean_30d": 67.54}
-    assert told("amount", 412.0, **usual).text == "amount 412.00 EUR, 6.1 × the customer's 30d mean"
-    assert (
-        told("amount", 412.0, **{**usual, "customer_amount_mean_30d": math.nan}).text == "amount 412.00 EUR, 4.1 × the customer's 7d mean"
-    )
-    assert told("amount", 412.0).text == "amount 412.00 EUR"
-    assert told("customer_amount_max_24h", 412.0, amount=412.0).text == "412.00 EUR is this customer's largest amount in the last 24h"
-    assert told("customer_amount_mean_30d", 50.0, amount=200.0).text.endswith("is 50.00 EUR; this one is 4.0 ×")
+    assert told("amount", 412.0, **usual).text == "amount is 412.00 EUR, 6.1 × this customer's mean amount in the last 30 days of 67.54 EUR"
+    shorter = told("amount", 412.0, **{**usual, "customer_amount_mean_30d": math.nan})
+    assert shorter.text == "amount is 412.00 EUR, 4.1 × this customer's mean amount in the last 7 days of 100.00 EUR"
+    assert told("amount", 412.0).text == "amount is 412.00 EUR"
+    assert told("customer_amount_max_24h", 412.0, amount=412.0).text == "412.00 EUR is this customer's largest amount in the last 24 hours"
+    assert told("customer_amount_mean_30d", 50.0, amount=200.0).text.endswith("is 50.00 EUR; this payment is 4.0 × that")
+
+
+def test_a_deviation_tells_the_number_and_the_mean_where_the_row_has_them() -> None:
+    found = told("customer_amount_deviation", 4.2, amount=412.0, customer_amount_mean_30d=67.54).text
+    assert found == "amount 412.00 EUR is 4.2 standard deviations above this customer's mean of 67.54 EUR over 30 days"
+    assert told("customer_amount_deviation", 0.01).text == "amount is this customer's mean over 30 days"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0 seconds"), (1, "1 second"), (45, "45 seconds"), (119, "119 seconds"), (180, "3 minutes"), (7_200, "2 hours"), (200_000, "2 days")])  # fmt: skip
+def test_durations_are_read_as_people_say_them(seconds: float, text: str) -> None:
+    assert told("customer_seconds_since_last", float(seconds)).text == f"{text} after the last payment by this customer"
+
+
+def test_which_way_and_how_far_is_said_in_words() -> None:
+    found = reasons(FEATURES, {}, {"a": 1.5, "b": -0.5, "c": 0.1, "d": -2.0}, top=4)
+    assert [(r.source, r.effect) for r in found] == [
+        ("d", "lowers the risk strongly"), ("a", "raises the risk strongly"), ("b", "lowers the risk"), ("c", "raises the risk slightly"),
+    ]  # fmt: skip
+    assert [r.share for r in found] == pytest.approx([2.0 / 4.1, 1.5 / 4.1, 0.5 / 4.1, 0.1 / 4.1])
 
 
 @pytest.mark.parametrize("value", [None, math.nan])
-def test_what_is_not_known_says_so(value: float | None) -> None:
-    assert told("customer_km_from_home", value) == Reason(MISSING, "customer_km_from_home is not known", 1.5, "customer_km_from_home")
+@pytest.mark.parametrize("name", FEATURES.names)
+def test_what_is_not_known_says_so(name: str, value: float | None) -> None:
+    reason = told(name, value)
+    assert (reason.code, reason.contribution, reason.source) == (MISSING, 1.5, name)
+    assert reason.text.endswith(" is not known")
+    assert "_" not in reason.text
+    assert "None" not in reason.text
 
 
 def test_columns_that_are_no_features_have_a_sentence_too() -> None:
-    assert told("merchant_category", "digital_goods") == Reason(CATEGORY, "merchant category is digital_goods", 1.5, "merchant_category")
-    assert told("city_pop", 12000.0) == Reason(COLUMN, "city pop is 12,000", 1.5, "city_pop")
+    assert told("merchant_category", "digital_goods") == Reason(
+        CATEGORY, "merchant category is digital_goods", 1.5, "merchant_category", 1.0
+    )
+    assert told("city_pop", 12000.0) == Reason(COLUMN, "city pop is 12,000", 1.5, "city_pop", 1.0)
 
 
 def test_the_largest_comes_first_whatever_its_sign_and_nothing_that_adds_nothing() -> None:
