@@ -104,7 +104,7 @@ class Chart:
         middle = (LEFT + WIDTH - RIGHT) / 2
         out.append(f'<text x="{middle:.1f}" y="{HEIGHT - 8:.1f}" text-anchor="middle">{escape(self.x_label)}</text>')
         down = (TOP + HEIGHT - BOTTOM) / 2
-        out.append(f'<text transform="translate(12 {down:.1f}) rotate(-90)" text-anchor="middle">{escape(self.y_label)}</text>')
+        out.append(f'<text transform="translate(11 {down:.1f}) rotate(-90)" text-anchor="middle">{escape(self.y_label)}</text>')
         return "".join([*out, "</svg>"])
 
 

@@ -56,7 +56,7 @@ def gate_view(report: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError("this is no gate report: it needs a verdict (pass or refuse) and its checks")
     rows = [
         {
-            "title": check.get("title") or words(str(check["name"])), "passed": bool(check["passed"]), "why": check.get("why") or "",
+            "title": _sentence(check.get("title") or words(str(check["name"]))), "passed": bool(check["passed"]), "why": _sentence(check.get("why") or ""),
             "measured": _amount(check.get("measured"), check.get("unit")), "bound": _bound(check), "bar": _bar(check),
         }
         for check in checks
@@ -77,6 +77,11 @@ def gate_view(report: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _sentence(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
 def _amount(value: Any, unit: Any) -> str:
     """A measured value or bound, by its unit.
 
@@ -89,15 +94,8 @@ def _amount(value: Any, unit: Any) -> str:
         return str(value)
     if unit == "share":
         return percent(float(value))
-    text = (
-        f"{value:,}"
-        if isinstance(value, int)
-        else f"{value:,.0f}"
-        if value == round(value) and abs(value) >= 1
-        else f"{value:,.4f}"
-        if abs(value) < 1
-        else f"{value:,.3f}"
-    )
+    whole = float(value).is_integer()
+    text = f"{value:,.0f}" if whole else f"{value:,.4f}" if abs(value) < 1 else f"{value:,.3f}"
     return f"{text} {unit}" if unit and unit not in ("count", "none", "1") else text
 
 

@@ -644,7 +644,7 @@ def _limits(
         say("Inputs mostly missing in training", ", ".join(f"{row['name']} ({percent(row['missing'])} missing)" for row in sparse) + ".")
     importance = report.get("importance") or []
     if importance and importance[0]["share"] > 0.3:
-        say("Leans on one input", f"{importance[0]['column']} makes up {percent(importance[0]['share'])} of what the inputs contribute.")
+        say("Leans on one input", f"{importance[0]['column']} makes up {percent(importance[0]['share'])} of what moves the score.")
     commit = bundle.origin.get("git_commit")
     if commit is None:
         say(

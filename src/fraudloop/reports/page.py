@@ -6,6 +6,7 @@ It holds the templates' environment and how figures are written. It knows no mod
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -38,8 +39,8 @@ def _environment() -> Environment:
 
 
 def render(template: str, facts: Mapping[str, Any]) -> str:
-    """The page of a template; `facts` are its values."""
-    return _environment().get_template(template).render(**facts)
+    """The page of a template; `facts` are its values. A figure and its percent sign stay on one line."""
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", _environment().get_template(template).render(**facts))
 
 
 def percent(value: float | None, digits: int | None = None) -> str:
@@ -64,7 +65,8 @@ def points(value: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return ABSENT
-    return f"{100 * value:+.{1 if abs(value) >= 0.1 else 2}f}".replace("-", "−")
+    text = f"{100 * value:+.{1 if abs(value) >= 0.1 else 2}f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
 
 
 def count(value: float | None) -> str:

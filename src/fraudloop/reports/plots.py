@@ -307,7 +307,7 @@ def importance(data: PlotData) -> bytes:
     rows = list(data.importance[:IMPORTANCE_TOP])
     page = Page(
         "What the model is built on",
-        f"share of the fit that each input contributes, the {len(rows)} largest of {len(data.importance)}",
+        f"how far the score (log-odds) moves when an input's values are shuffled, as a share; the {len(rows)} largest of {len(data.importance)}",
         height=1.7 + 0.27 * len(rows),
     )
     axes = page.axes

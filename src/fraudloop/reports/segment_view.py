@@ -85,10 +85,13 @@ def _gap(measure: str, gap: Mapping[str, Any]) -> dict[str, Any]:
         "not_judged": gap["not_judged"],
         "beyond": False,
         "known": gap["gap"] is not None,
+        "same": "",
     }
     if gap["gap"] is None:
         return out
     write = points if measure == "calibration" else percent
+    if gap["gap"] == 0:
+        out["same"] = f"{write(gap['highest']['rate'])} in each of the {gap['judged']} judged values"
     ratio = gap.get("passing_ratio")
     return {
         **out, "beyond": gap["beyond_chance"], "p": "below 0.001" if gap["p_adjusted"] < 0.001 else f"{gap['p_adjusted']:.2g}",

@@ -37,6 +37,7 @@ from fraudloop.training.ensembles import GAIN, Ensemble, competitors
 from fraudloop.training.folds import Dataset as Dataset
 from fraudloop.training.folds import Fold, FoldTables, fit_rows, past_of
 from fraudloop.training.imbalance import ColumnKinds, prior_shift
+from fraudloop.training.importance import importance
 from fraudloop.training.metrics import (
     Bools,
     Floats,
@@ -185,7 +186,7 @@ def train(
         "segments": segment_report(headline, groups, Policy.from_dict(thresholds), seed=config.seed),
         "algorithms": sides,
         "thresholds": thresholds,
-        "importance": _importance(fitted, chosen),
+        "importance": importance(bundle.model(), raw, config.seed),
         "curve": thin_curve(curve(headline.y, headline.score)),
         "cost_curve": cost_curve(headline.y, headline.score, headline.amount, config.costs),
         "config": config.to_dict(),
@@ -404,22 +405,6 @@ def _validation_report(
         "chosen": list(contest.chosen.weights),
         "weights": dict(contest.chosen.weights),
     }
-
-
-def _importance(fitted: Mapping[str, _Final], chosen: Ensemble) -> list[dict[str, Any]]:
-    """What each column contributed to the members' fit, shares of 1, the largest first; one-hot columns are added up."""
-    total: dict[str, float] = {}
-    for name, weight in chosen.weights.items():
-        final = fitted[name]
-        for model in final.models:
-            values = model.importance()
-            whole = float(values.sum())
-            at = 0
-            for step in final.fitted_preprocessing.steps:
-                share = float(values[at : at + len(step.outputs)].sum()) / whole if whole > 0 else 0.0
-                total[step.column] = total.get(step.column, 0.0) + weight * share / len(final.models)
-                at += len(step.outputs)
-    return [{"column": column, "share": share} for column, share in sorted(total.items(), key=lambda item: (-item[1], item[0]))]
 
 
 def to_json(value: object) -> bytes:

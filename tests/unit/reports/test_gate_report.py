@@ -20,7 +20,7 @@ def test_a_refusal_says_why_before_anything_else() -> None:
     page = Page(html)
     assert (
         page.text.index("The candidate is refused: 1 of 2 checks did not pass.")
-        < page.text.index("p99 31.5 ms, at most 20 ms")
+        < page.text.index("P99 31.5 ms, at most 20 ms")
         < page.text.index("Finds enough")
     )
     assert page.headings[1:] == [
@@ -84,7 +84,7 @@ def test_a_candidate_that_could_not_be_run_is_refused_by_that_alone() -> None:
         "bound": None,
         "relation": "",
         "unit": "",
-        "why": "models/x.json: changed <b>after</b> it was written",
+        "why": "Models/x.json: changed <b>after</b> it was written",
         "detail": {},
     }
     page = Page(gate_report_html({"verdict": "refuse", "candidate": "f" * 64, "champion": None, "checks": [check]}))

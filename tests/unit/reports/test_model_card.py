@@ -133,7 +133,7 @@ def test_its_configuration_reads_back_as_the_one_that_was_used() -> None:
 def test_the_verdict_of_a_gate_and_its_reasons_stand_at_the_top() -> None:
     page = Page(model_card_html(bundle(), gate()))
     assert page.text.index("The candidate is refused: 1 of 2 checks did not pass.") < page.text.index("Average precision")
-    assert "p99 31.5 ms, at most 20 ms" in page.text
+    assert "P99 31.5 ms, at most 20 ms" in page.text
     assert "Gate" in page.headings
 
 
