@@ -38,7 +38,7 @@ DEFAULT_SEED: Final = 7
 #: Fewer hold too little fraud for a validation fold to choose by.
 TRANSACTIONS_MIN: Final = 20_000
 
-#: What the demo trains, so that it is done in a minute. Without it `train` tries four algorithms with several sets of
+#: What the demo trains, so that it is done in a minute. Without it `train` tries five algorithms, some with several sets of
 #: parameters each on four folds.
 TRAIN_TOML: Final = """\
 # Three algorithms, one set of parameters each, on two validation folds: enough to see, quick to run.
