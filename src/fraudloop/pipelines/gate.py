@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +32,7 @@ from fraudloop.telemetry import Progress, silent
 from fraudloop.training.config import TrainConfig
 from fraudloop.training.datasets import file_hash
 from fraudloop.training.folds import Dataset
-from fraudloop.training.gate import FreshLoad, GateData, GateReport, outcome_shares, run_gate
+from fraudloop.training.gate import FreshLoad, GateData, GateReport, learned_until_us, outcome_shares, run_gate
 from fraudloop.training.gate_config import GateConfig
 from fraudloop.training.metrics import CostMatrix, ReviewBudget, evaluate
 from fraudloop.training.paired import Difference, paired_difference
@@ -205,7 +204,7 @@ def judged(
         theirs = None if apart is None else fold_file(source.path, mapped, apart, **options).table
     dataset = Dataset.of(table, (), delay_us, zone, (), labels)
     first, last = (day_of_us(int(moment), zone) for moment in (dataset.time_us.min(), dataset.time_us.max()))
-    period = _after(trained.get("cut"), zone, first, last) if source.period is None else Period.parse(source.period, "--period")
+    period = _after(learned_until_us(candidate), zone, first, last) if source.period is None else Period.parse(source.period, "--period")
     rows = dataset.rows(period)
     if not len(rows):
         raise InputError(f"--period {period}: no payments on these days; the file goes from {first} to {last}")
@@ -227,16 +226,15 @@ def trained_with(bundle: Bundle) -> dict[str, Any]:
         return {}
 
 
-def _after(cut: object, zone: str, first: Any, last: Any) -> Period:
+def _after(moment: int | None, zone: str, first: Any, last: Any) -> Period:
     """The days from the first that begins at or after the cut; the whole file where the bundle does not say."""
-    if cut is None:
+    if moment is None:
         return Period(first, last)
-    moment = round(datetime.fromisoformat(str(cut)).astimezone(UTC).timestamp() * 1_000_000)
     day = day_of_us(moment, zone)
     if midnight_us(day, zone) < moment:
         day = day_of_us(moment + DAY_US, zone)
     if day > last:
-        raise InputError(f"the candidate learned from labels until {cut}, and the file ends on {last}: there is nothing to judge it by")
+        raise InputError(f"the candidate learned from labels until {day}, and the file ends on {last}: there is nothing to judge it by")
     return Period(max(day, first), last)
 
 

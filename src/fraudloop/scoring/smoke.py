@@ -15,7 +15,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,6 +106,13 @@ def case_inputs(cases: Sequence[SmokeCase], model: Model) -> Inputs:
     values = np.array([[case.numbers.get(name, math.nan) for name in model.numbers] for case in cases], np.float64)
     words = {name: [case.words.get(name) for case in cases] for name in model.words}
     return Inputs(model.numbers, values.reshape(len(cases), len(model.numbers)), words)
+
+
+def scored_anew(bundle: Bundle) -> tuple[SmokeCase, ...]:
+    """The bundle's cases with the scores that it gives now: for a model that was changed on purpose."""
+    cases, model = bundle_cases(bundle), bundle.model()
+    scores = model.score(case_inputs(cases, model)).tolist() if cases else []
+    return tuple(replace(case, score=score) for case, score in zip(cases, scores, strict=True))
 
 
 def changed_cases(bundle: Bundle) -> list[dict[str, Any]]:

@@ -261,8 +261,8 @@ def _fresh(found: FreshLoad) -> Check:
 
 def _evidence(candidate: Bundle, champion: Bundle | None, data: GateData, scored: Scored, config: GateConfig) -> list[Check]:
     first = int(data.dataset.time_us[data.rows].min())
-    cut = _cut_us(candidate)
-    theirs = None if champion is None else _cut_us(champion)
+    cut = learned_until_us(candidate)
+    theirs = None if champion is None else learned_until_us(champion)
     note: dict[str, Any] = {"champion_learned_from_some": theirs is not None and first < theirs}
     if cut is None:
         after = _check("after_training", False, why="the bundle does not say until when it learned", **note)
@@ -552,11 +552,12 @@ def _champion_scores(champion: Bundle, data: GateData) -> Floats:
     return model.score(inputs_of(table, model.numbers, model.words))
 
 
-def _cut_us(bundle: Bundle) -> int | None:
-    """Until when a bundle's training knew labels, in microseconds since 1970 UTC."""
-    text = bundle.metrics.get("training", {}).get("cut") if isinstance(bundle.metrics.get("training"), Mapping) else None
+def learned_until_us(bundle: Bundle) -> int | None:
+    """Until when a bundle's training, and its last update since, knew labels, in microseconds since 1970 UTC."""
+    parts = [bundle.metrics.get(name) for name in ("training", "update")]
+    texts = [part["cut"] for part in parts if isinstance(part, Mapping) and part.get("cut") is not None]
     try:
-        return None if text is None else round(datetime.fromisoformat(str(text)).timestamp() * 1_000_000)
+        return max((round(datetime.fromisoformat(str(text)).timestamp() * 1_000_000) for text in texts), default=None)
     except ValueError:
         return None
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from fraudloop.errors import InputError
 from fraudloop.scoring.bundle import Bundle
+from fraudloop.scoring.smoke import SMOKE, cases_bytes, scored_anew
 from fraudloop.telemetry import Progress, silent
 from fraudloop.training.algorithms import class_weights
 from fraudloop.training.folds import Dataset
@@ -198,6 +199,7 @@ def update(
         "parent": bundle.hash,
         "since": str(begin),
         "until": str(last),
+        "cut": str(np.datetime64(cut, "us").astype("datetime64[s]")) + "Z",
         "transactions": len(fresh),
         "frauds": int(y[-len(fresh) :].sum()),
         "replayed": len(rows) - len(fresh),
@@ -207,4 +209,7 @@ def update(
         "config": {one.name: getattr(config, one.name) for one in fields(config)},
     }
     files["metrics.json"] = to_json({**bundle.metrics, "update": report})
-    return Updated(Bundle(files, bundle.members, {**(origin or {}), "parent": bundle.hash}), report)
+    made = Bundle(files, bundle.members, {**(origin or {}), "parent": bundle.hash})
+    if SMOKE in files:
+        files[SMOKE] = cases_bytes(scored_anew(made))
+    return Updated(made, report)

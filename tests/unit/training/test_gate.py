@@ -171,6 +171,11 @@ def test_payments_from_before_its_training_ended(good: Bundle, data: GateData) -
     assert failed(run_gate(silent, None, data, POLICY, CONFIG)) == {"after_training"}
 
 
+def test_payments_that_an_update_has_learned_from_since(good: Bundle, data: GateData) -> None:
+    updated = changed(good, "metrics.json", lambda body: body.update(update={"cut": "2024-02-20T00:00:00Z"}))
+    assert failed(run_gate(updated, None, data, POLICY, CONFIG)) == {"after_training"}
+
+
 def test_a_champion_that_learned_from_some_of_the_payments_is_noted(good: Bundle, data: GateData) -> None:
     later = changed(good, "metrics.json", lambda body: body["training"].update(cut="2024-02-20T00:00:00Z"))
     [check] = [c for c in run_gate(good, later, data, POLICY, CONFIG).checks if c.name == "after_training"]

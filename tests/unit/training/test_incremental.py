@@ -55,7 +55,7 @@ def done(parent: Bundle) -> Updated:
 
 def test_only_models_and_metrics_change_and_the_manifest_names_the_parent(parent: Bundle, done: Updated, tmp_path: Path) -> None:
     changed = {name for name in parent.files if parent.files[name] != done.bundle.files[name]}
-    assert changed == {"metrics.json", *(row["file"] for row in parent.members)}
+    assert changed == {"metrics.json", "smoke.json", *(row["file"] for row in parent.members)}
     assert set(done.bundle.files) == set(parent.files)
     saved = Bundle.load(done.bundle.save(tmp_path / "new").path or tmp_path)
     assert saved.origin["parent"] == parent.hash != saved.hash
