@@ -53,10 +53,11 @@ def derive(fold: Fold, plan: Plan) -> Fold:
     out._table = np.zeros((rows, at.T_WORDS), dtype=np.int64)
     out._slots = np.zeros(max(4096, 1 << int(int(source[at.C_SLOTS]) + 64).bit_length()), dtype=np.int64)
     # What is kept under the new plan is at most what is kept now, in blocks of at most a quarter more, and headers.
-    header_words = int(plan.entities[:, at.E_WORDS].max()) * 5 // 4 + 2 if len(plan.entities) else 0
+    header_words = int(plan.entities[:, at.E_WORDS].max()) * 5 // 4 + 16 if len(plan.entities) else 0
     out._arena.grow(
-        2 * int(source[at.C_LIVE_WORDS]) + header_words * int(source[at.C_SLOTS]) + at.C_BLOCKS + 3 * int(plan.general[at.G_RESERVE])
-    )
+        2 * int(source[at.C_LIVE_WORDS]) + header_words * int(source[at.C_SLOTS]) + _index_words(fold, plan, match)
+        + at.C_BLOCKS + 3 * int(plan.general[at.G_RESERVE])
+    )  # fmt: skip
     out._note_sizes()
     _move(
         (source, fold._table, fold._slots), fold._tables, (out._arena.words, out._table, out._slots), out._tables,
@@ -64,6 +65,20 @@ def derive(fold: Fold, plan: Plan) -> Fold:
     )  # fmt: skip
     out._take_digest()
     return out
+
+
+def _index_words(fold: Fold, plan: Plan, match: _Match) -> int:
+    """At most so many words the hashes of last occurrences take under the new plan: the old one may have had none."""
+    source, total = fold._arena.words, 0
+    headers = fold._slots[: int(source[at.C_SLOTS])]
+    entity = source[headers + at.H_ENTITY]
+    for s, stream in enumerate(plan.streams):
+        other = fold.plan.streams[match.streams[s]]
+        where = source[headers[entity == other[at.S_ENTITY]] + other[at.S_HEADER] + at.R_SPAN]
+        kept = ((where >> 20) & SPAN) - (where & SPAN)
+        large = kept[kept * 9 // 8 + 2 >= stream[at.S_INDEX_FROM]]
+        total += int(stream[at.S_CATS]) * (8 * int(large.sum()) + 4 * at.INDEX_FROM * len(large))
+    return total
 
 
 class _Match:
@@ -256,7 +271,7 @@ def _move_streams(
         record = stream[at.S_RECORD]
         capacity = n + (n >> 3) + 2
         words_needed = capacity * record
-        if stream[at.S_CATS] > 0 and capacity >= at.INDEX_FROM:
+        if capacity >= stream[at.S_INDEX_FROM]:
             size = 2 * at.INDEX_FROM
             while size < 2 * capacity:
                 size *= 2

@@ -27,8 +27,9 @@ from fraudloop.features import layout as at
 from fraudloop.features.plan import Plan, compile_plan
 
 _MAGIC: Final = b"fraudloop-state\n"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _FIRST_BYTES: Final = 64 << 20
+_LARGE_PAGE: Final = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,17 @@ class Vectors:
     approximate: NDArray[np.uint32]
 
 
+def _whole_pages(size: int) -> int:
+    """Bytes of whole large pages. Linux lays a mapping of such a size out on their border, also when it moves it: otherwise
+    a move splits all large pages into small ones, and every key misses the TLB."""
+    return -(-size // _LARGE_PAGE) * _LARGE_PAGE
+
+
 class _Arena:
     """Zeroed int64 words that grow without being copied: an anonymous mapping that the system moves by its page table."""
 
     def __init__(self, size: int) -> None:
-        self._map = mmap.mmap(-1, max(size, _FIRST_BYTES), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._map = mmap.mmap(-1, _whole_pages(max(size, _FIRST_BYTES)), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._advise()
         self.words: NDArray[np.int64] = np.frombuffer(self._map, dtype=np.int64)
 
@@ -60,7 +67,7 @@ class _Arena:
                 self._map.madvise(mmap.MADV_HUGEPAGE)
 
     def grow(self, words: int) -> None:
-        size = -(-words * 8 // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = _whole_pages(words * 8)
         del self.words
         try:
             self._map.resize(size)

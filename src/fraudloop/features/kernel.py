@@ -18,7 +18,7 @@ from fraudloop.features import layout as at
 from fraudloop.features.exact import add_wide, deviation, ratio
 from fraudloop.features.geo import cell_latitude_e7, cell_longitude_e7, haversine_km, place_cell
 from fraudloop.features.hot import add_hot, correct_hot, end_hot, hot_count, hot_digest, is_hot, make_hot, move_hot, note_hot
-from fraudloop.features.memory import MISSING, allocate, digest_add, digest_remove, find_key, mix, release, table_is_full
+from fraudloop.features.memory import MISSING, allocate, allocate_lines, digest_add, digest_remove, find_key, mix, release, table_is_full
 from fraudloop.features.pointers import prefetch, reals, row, words
 from fraudloop.features.rings import (
     HALF,
@@ -32,6 +32,7 @@ from fraudloop.features.rings import (
     fraud_streak,
     look_back,
     make_room,
+    next_epoch,
     oldest_is_out,
     open_gap,
     record_mix,
@@ -59,6 +60,10 @@ _NAN = np.nan
 _SECONDS_MAX = 4294967295
 SWEEP_EVERY = 8  # transactions for each key looked at: a look is a cache miss, and idle keys are in no hurry
 _BLOCK = 32  # events whose keys are looked up together, so that the memory answers them at once
+_HEADERS_AHEAD = 12  # events between asking for a header and reading it
+_BLOCKS_AHEAD = 6  # and for what it points to: a few, so that it still lies in a near cache
+_RECORDS_FETCHED = 16  # newest records asked for where the last occurrence of a value is sought
+_VALUES_FETCHED = 32  # known values asked for
 
 
 # --- keys --------------------------------------------------------------------------------------------------------
@@ -120,7 +125,7 @@ def space_mark(space: int) -> Any:
 @register_jitable
 def new_header(arena: Any, slots: Any, entity: Any, plan: Any, e: int, code: int) -> Any:
     streams, windows, accs = plan[2], plan[4], plan[5]
-    h = allocate(arena, entity[at.E_WORDS])
+    h = allocate_lines(arena, entity[at.E_WORDS])
     for j in range(entity[at.E_WORDS]):
         arena[h + j] = 0
     arena[h + at.H_ENTITY] = e
@@ -144,48 +149,55 @@ def new_header(arena: Any, slots: Any, entity: Any, plan: Any, e: int, code: int
 
 
 @register_jitable
-def _fetch(arena: Any, plan: Any, general: Any, n: int, heads: Any) -> None:
-    """Bring what the next n events will touch into the cache, all misses at once instead of one after the other:
-    headers first, then the ends of their rings and where their windows stand."""
-    entities, streams, windows = plan[0], plan[2], plan[4]
-    for i in range(n):
-        for e in range(general[at.G_ENTITIES]):
-            entity = row(entities, e * at.E_COLUMNS)
-            h = heads[i * general[at.G_KEYS] + entity[at.E_KEY]]
-            if h != 0:
-                for j in range(0, entity[at.E_WORDS], 8):
-                    prefetch(arena, h + j)
-    for i in range(n):
-        for e in range(general[at.G_ENTITIES]):
-            entity = row(entities, e * at.E_COLUMNS)
-            h = heads[i * general[at.G_KEYS] + entity[at.E_KEY]]
-            if h == 0:
-                continue
-            for v in range(entity[at.E_NOVELTY0], entity[at.E_NOVELTYN]):
-                to = h + plan[1][v * at.V_COLUMNS + at.V_HEADER]
-                used = arena[to + at.N_COUNTS] >> 32
-                for j in range(0, min(used, 32), 8):
-                    prefetch(arena, arena[to + at.N_BLOCK] + used - 1 - j)
-            if entity[at.E_HOME] >= 0:
-                home = h + entity[at.E_HOME]
-                for j in range(0, min(arena[home + at.M_COUNTS] >> 32, 64), 8):
-                    prefetch(arena, arena[home + at.M_BLOCK] + j)
-            for s in range(entity[at.E_STREAM0], entity[at.E_STREAMN]):
-                stream = row(streams, s * at.S_COLUMNS)
-                block, where, record = (
-                    arena[h + stream[at.S_HEADER] + at.R_BLOCK],
-                    arena[h + stream[at.S_HEADER] + at.R_SPAN],
-                    stream[at.S_RECORD],
-                )
-                if block == 0 or where == -1:
-                    continue
-                prefetch(arena, block + (where & SPAN) * record)
-                prefetch(arena, block + ((where >> 20) & SPAN) * record)
-                for w in range(stream[at.S_WIN0], stream[at.S_WINN]):
-                    cursors = arena[h + windows[w * at.W_COLUMNS + at.W_HEADER]]
-                    prefetch(arena, block + (cursors & HALF) * record)
-                    if windows[w * at.W_COLUMNS + at.W_DELAY] > 0:
-                        prefetch(arena, block + (cursors >> 32) * record)
+def _fetch_header(arena: Any, entity: Any, h: int) -> None:
+    """Ask for the header of a key that an event some places ahead names."""
+    if h != 0:
+        for j in range(0, entity[at.E_WORDS], 8):
+            prefetch(arena, h + j)
+
+
+@register_jitable
+def _fetch_blocks(arena: Any, plan: Any, entity: Any, h: int) -> None:
+    """Ask for what a header points to: the ends of rings, where windows stand, known values and places."""
+    if h == 0:
+        return
+    novelty, streams, windows = plan[1], plan[2], plan[4]
+    for v in range(entity[at.E_NOVELTY0], entity[at.E_NOVELTYN]):
+        to = h + novelty[v * at.V_COLUMNS + at.V_HEADER]
+        used = arena[to + at.N_COUNTS] >> 32
+        last = arena[to + at.N_BLOCK] + used
+        for j in range(0, min(used, _VALUES_FETCHED), 8):
+            prefetch(arena, last - j)
+    if entity[at.E_HOME] >= 0:
+        home = h + entity[at.E_HOME]
+        prefetch(arena, arena[home + at.M_BLOCK])
+        prefetch(arena, arena[home + at.M_BLOCK] + (arena[home + at.M_COUNTS] >> 32))
+    for s in range(entity[at.E_STREAM0], entity[at.E_STREAMN]):
+        stream = row(streams, s * at.S_COLUMNS)
+        block, where, record = (
+            arena[h + stream[at.S_HEADER] + at.R_BLOCK],
+            arena[h + stream[at.S_HEADER] + at.R_SPAN],
+            stream[at.S_RECORD],
+        )
+        if block == 0 or where == -1:
+            continue
+        start, end = where & SPAN, (where >> 20) & SPAN
+        prefetch(arena, block + start * record)
+        if stream[at.S_DISTINCTN] > stream[at.S_DISTINCT0]:
+            p = block + end * record + record - 1
+            for j in range(0, min(end + 1 - start, _RECORDS_FETCHED) * record + 7, 8):
+                prefetch(arena, p - j)
+        else:
+            prefetch(arena, block + end * record)
+            prefetch(arena, block + end * record + record - 1)
+        for w in range(stream[at.S_WIN0], stream[at.S_WINN]):
+            cursors = arena[h + windows[w * at.W_COLUMNS + at.W_HEADER]]
+            left = cursors & HALF
+            if left < end:
+                prefetch(arena, block + left * record)
+                prefetch(arena, block + left * record + record)
+            if windows[w * at.W_COLUMNS + at.W_DELAY] > 0:
+                prefetch(arena, block + (cursors >> 32) * record)
 
 
 # --- kept events -------------------------------------------------------------------------------------------------
@@ -467,6 +479,8 @@ def _count_home(arena: Any, home: int, tag: int, day: int, cell: int, country: i
     newest = (arena[block + used - 1] >> 48) & 0xFFFF if used else day
     gone = 0
     while gone < used and ((arena[block + gone] >> 48) & 0xFFFF < max(day, newest) - HOME_DAYS - 2 or used - gone >= at.HOME_ENTRIES_MAX):
+        if (arena[block + gone] >> 48) & 0xFFFF >= arena[home + at.M_DAY] - HOME_DAYS:
+            arena[home + at.M_MARGINS] = 0  # it was counted, and will not be there to be taken off
         digest_remove(arena, mix(tag, arena[block + gone]))
         gone += 1
     if gone:
@@ -492,54 +506,104 @@ def _count_home(arena: Any, home: int, tag: int, day: int, cell: int, country: i
 
 @register_jitable
 def _find_home(arena: Any, home: int, day: int, scratch: Any) -> tuple[Any, Any]:
-    """Most frequent (place cell, country) of the 90 days before a day, -1 and 0 where none has enough transactions."""
-    if arena[home + at.M_DAY] == day:
-        return arena[home + at.M_PLACE], arena[home + at.M_COUNTRY]
+    """Most frequent (place cell, country) of the 90 days before a day, -1 and 0 where none has enough transactions.
+
+    Counting anew is avoided: the answer of an earlier day stays while its lead over the second is larger than what has
+    come to others and gone from it since.
+    """
+    memo, answer = arena[home + at.M_DAY], arena[home + at.M_ANSWER]
+    best_cell, best_country = answer >> 32, answer & HALF
+    if memo == day:
+        return best_cell, best_country
     block, used = arena[home + at.M_BLOCK], arena[home + at.M_COUNTS] >> 32
+    cell_margin = country_margin = 0
+    if 0 <= memo < day:
+        cell_margin, country_margin = arena[home + at.M_MARGINS] >> 32, arena[home + at.M_MARGINS] & HALF
+        i = 0
+        while i < used and (arena[block + i] >> 48) & 0xFFFF < min(day - HOME_DAYS, memo):
+            entry = arena[block + i]
+            if (entry >> 48) & 0xFFFF >= memo - HOME_DAYS:
+                if _cell(entry) == best_cell:
+                    cell_margin -= entry & at.HOME_COUNT_MAX
+                if _country(entry) == best_country:
+                    country_margin -= entry & at.HOME_COUNT_MAX
+            i += 1
+        i = used - 1
+        while i >= 0 and (arena[block + i] >> 48) & 0xFFFF >= max(day - HOME_DAYS, memo):
+            entry = arena[block + i]
+            if (entry >> 48) & 0xFFFF < day:
+                n = entry & at.HOME_COUNT_MAX
+                if _cell(entry) != at.HOME_CELL_NONE:
+                    cell_margin += n if _cell(entry) == best_cell else -n
+                if _country(entry) != at.HOME_COUNTRY_NONE:
+                    country_margin += n if _country(entry) == best_country else -n
+            i -= 1
+    if cell_margin <= 0:
+        best_cell, cell_margin = _count_values(arena, block, used, day, True, scratch)
+    if country_margin <= 0:
+        best_country, country_margin = _count_values(arena, block, used, day, False, scratch)
+        if best_country < 0:
+            best_country = 0
+    if day > memo:
+        arena[home + at.M_DAY], arena[home + at.M_ANSWER] = day, (best_cell << 32) | best_country
+        arena[home + at.M_MARGINS] = (cell_margin << 32) | country_margin
+    return best_cell, best_country
+
+
+@register_jitable
+def _cell(entry: int) -> Any:
+    return (entry >> 23) & at.HOME_CELL_NONE
+
+
+@register_jitable
+def _country(entry: int) -> Any:
+    return (entry >> 13) & at.HOME_COUNTRY_NONE
+
+
+@register_jitable
+def _count_values(arena: Any, block: int, used: int, day: int, cells: bool, scratch: Any) -> tuple[Any, Any]:
+    """(most frequent cell or country of the 90 days before a day, or -1; its lead over the second and over too few)."""
     size = 64
     while size < 2 * used:
         size *= 2
-    arena[at.C_EPOCH] += 1
-    stamp = arena[at.C_EPOCH] << 32
-    # Two counts in one pass: place cells in the first half of the scratch hash, countries by their number behind it.
-    countries = at.SCRATCH_HASH - 2 * (at.HOME_COUNTRY_NONE + 1)
-    cell_count, cell_day, best_cell = 0, -1, -1
-    country_count, country_day, best_country = 0, -1, 0
-    for i in range(used):
+    stamp = next_epoch(arena, scratch)
+    nothing = at.HOME_CELL_NONE if cells else at.HOME_COUNTRY_NONE
+    # Pairs (stamp and value, last day and count) in the scratch hash, and behind it which of its slots are in use.
+    order = 4 * at.HOME_ENTRIES_MAX * 2
+    different = 0
+    i = used - 1
+    while i >= 0 and (arena[block + i] >> 48) & 0xFFFF >= day:
+        i -= 1
+    while i >= 0:
         entry = arena[block + i]
         d = (entry >> 48) & 0xFFFF
-        if d < day - HOME_DAYS or d >= day:
+        if d < day - HOME_DAYS:
+            break
+        i -= 1
+        value = _cell(entry) if cells else _country(entry)
+        if value == nothing:
             continue
-        n = entry & at.HOME_COUNT_MAX
-        cell, country = (entry >> 23) & at.HOME_CELL_NONE, (entry >> 13) & at.HOME_COUNTRY_NONE
-        # Entries come by day, so the last one of a value has its most recent day and its whole count.
-        if cell != at.HOME_CELL_NONE:
-            slot = (cell * 0x9E3779B1) & (size - 1)
-            while (scratch[2 * slot] & ~HALF) == stamp and scratch[2 * slot] & HALF != cell:
-                slot = (slot + 1) & (size - 1)
-            if scratch[2 * slot] != stamp | cell:
-                scratch[2 * slot] = stamp | cell
-                scratch[2 * slot + 1] = 0
-            scratch[2 * slot + 1] += n
-            count = scratch[2 * slot + 1]
-            if count > cell_count or (count == cell_count and (d > cell_day or (d == cell_day and cell < best_cell))):
-                cell_count, cell_day, best_cell = count, d, cell
-        if country != at.HOME_COUNTRY_NONE:
-            slot = countries + 2 * country
-            if scratch[slot] != stamp:
-                scratch[slot] = stamp
-                scratch[slot + 1] = 0
-            scratch[slot + 1] += n
-            count = scratch[slot + 1]
-            if count > country_count or (count == country_count and (d > country_day or (d == country_day and country < best_country))):
-                country_count, country_day, best_country = count, d, country
-    if cell_count < HOME_TRANSACTIONS_MIN:
-        best_cell = -1
-    if country_count < HOME_TRANSACTIONS_MIN:
-        best_country = 0
-    if day > arena[home + at.M_DAY]:
-        arena[home + at.M_DAY], arena[home + at.M_PLACE], arena[home + at.M_COUNTRY] = day, best_cell, best_country
-    return best_cell, best_country
+        slot = (value * 0x9E3779B1) & (size - 1)
+        while (scratch[2 * slot] & ~HALF) == stamp and scratch[2 * slot] & HALF != value:
+            slot = (slot + 1) & (size - 1)
+        if scratch[2 * slot] != stamp | value:
+            # From the newest back: the first entry of a value has its most recent day.
+            scratch[2 * slot] = stamp | value
+            scratch[2 * slot + 1] = d << 32
+            scratch[order + different] = slot
+            different += 1
+        scratch[2 * slot + 1] += entry & at.HOME_COUNT_MAX
+    best, best_count, best_day, second = -1, 0, -1, 0
+    for j in range(different):
+        slot = scratch[order + j]
+        value, count, d = scratch[2 * slot] & HALF, scratch[2 * slot + 1] & HALF, scratch[2 * slot + 1] >> 32
+        if count > best_count or (count == best_count and (d > best_day or (d == best_day and value < best))):
+            best, best_count, best_day, second = value, count, d, best_count
+        elif count > second:
+            second = count
+    if best_count < HOME_TRANSACTIONS_MIN:
+        return -1, 0
+    return best, best_count - max(second, HOME_TRANSACTIONS_MIN - 1)
 
 
 # --- novelty -----------------------------------------------------------------------------------------------------
@@ -951,7 +1015,14 @@ def step(
             return i, out_row
         _look_up(arena, table, slots, pointers, general, spaces, row(keys, i * key_stride), key_stride, key_columns, here, codes, heads)
         if here > 1:
-            _fetch(arena, pointers, general, here, heads)
+            for b in range(min(here, _HEADERS_AHEAD)):
+                for e in range(general[at.G_ENTITIES]):
+                    entity = row(entities, e * at.E_COLUMNS)
+                    _fetch_header(arena, entity, heads[b * general[at.G_KEYS] + entity[at.E_KEY]])
+            for b in range(min(here, _BLOCKS_AHEAD)):
+                for e in range(general[at.G_ENTITIES]):
+                    entity = row(entities, e * at.E_COLUMNS)
+                    _fetch_blocks(arena, pointers, entity, heads[b * general[at.G_KEYS] + entity[at.E_KEY]])
         for b in range(here):
             if arena[at.C_TOP] + general[at.G_RESERVE] > arena[at.C_CAPACITY]:
                 return i + b, out_row
@@ -984,6 +1055,10 @@ def step(
             hot = alive = 0
             for e in range(general[at.G_ENTITIES]):
                 entity = row(entities, e * at.E_COLUMNS)
+                if b + _HEADERS_AHEAD < here:
+                    _fetch_header(arena, entity, my_heads[_HEADERS_AHEAD * general[at.G_KEYS] + entity[at.E_KEY]])
+                if b + _BLOCKS_AHEAD < here:
+                    _fetch_blocks(arena, pointers, entity, my_heads[_BLOCKS_AHEAD * general[at.G_KEYS] + entity[at.E_KEY]])
                 h = my_heads[entity[at.E_KEY]]
                 if h != 0:
                     arena[at.C_SWEEP_END] = max(arena[at.C_SWEEP_END], arena[h + at.H_SLOT] + 1)

@@ -70,8 +70,8 @@ L_WORDS: Final = 5
 M_BLOCK: Final = 0
 M_COUNTS: Final = 1  # used << 32 | capacity
 M_DAY: Final = 2  # day of the answer below, -1 when it must be computed
-M_PLACE: Final = 3
-M_COUNTRY: Final = 4
+M_ANSWER: Final = 3  # cell << 32 | country
+M_MARGINS: Final = 4  # of the cell << 32 | of the country: how many transactions it would take to change the answer
 M_WORDS: Final = 5
 
 # novelty words of a field
@@ -162,7 +162,10 @@ S_CAT_WORD: Final = 10  # first record word with category codes
 S_FRAUD_WORD: Final = 11  # -1
 S_HOT_WORDS: Final = 12  # words of the block that holds the approximate form
 S_HLL: Final = 13  # where in it the distinct tables start
-S_COLUMNS: Final = 14
+S_DISTINCT0: Final = 14  # its distinct counts once more among the accumulators, by category, the longest window first
+S_DISTINCTN: Final = 15
+S_INDEX_FROM: Final = 16  # capacity from which it keeps a hash of the last occurrences
+S_COLUMNS: Final = 17
 
 # --- plan: record fields -----------------------------------------------------------------------------------------
 F_KIND: Final = 0
@@ -193,6 +196,7 @@ A_WORD: Final = 1
 A_SHIFT: Final = 2
 A_HEADER: Final = 3
 A_BUCKET: Final = 4  # word in a bucket
+A_CURSORS: Final = 4  # in the rows S_DISTINCT0 .. S_DISTINCTN: word of the window's cursors
 A_CAT: Final = 5  # index among the categories of the stream
 A_COLUMNS: Final = 6
 ACC_SUM: Final = 0  # 2 words: low 64 bits; high bits << 32 | n
@@ -264,4 +268,6 @@ HOT_FIXED: Final = 3
 HOT_DIGEST: Final = 2  # words at the end of the block: what the key's events in this form are in the digest
 HLL_REGISTERS: Final = 1024
 HLL_RANKS: Final = 48
-INDEX_FROM: Final = 128  # capacity from which a stream with categories keeps a hash of the last occurrences
+INDEX_FROM: Final = 128  # events of its longest distinct window from which a stream keeps a hash of the last occurrences
+INDEX_FROM_MAX: Final = 1024  # and capacity from which it does in any case
+NO_INDEX: Final = 1 << 40  # more than any capacity

@@ -57,6 +57,17 @@ def allocate(arena: Any, words: int) -> Any:
 
 
 @register_jitable
+def allocate_lines(arena: Any, words: int) -> Any:
+    """A block that begins with a cache line and is never released."""
+    _, size = size_class(words)
+    block = (arena[C_TOP] + 8) & ~7
+    arena[C_LIVE_WORDS] += size + 8
+    arena[C_TOP] = block + size
+    arena[block - 1] = size
+    return block
+
+
+@register_jitable
 def release(arena: Any, block: int) -> None:
     size = arena[block - 1]
     kind, _ = size_class(size)

@@ -16,6 +16,7 @@ from fraudloop.features.exact import add_wide, square
 from fraudloop.features.layout import (
     A_CAT,
     A_COLUMNS,
+    A_CURSORS,
     A_HEADER,
     A_KIND,
     A_SHIFT,
@@ -32,9 +33,12 @@ from fraudloop.features.layout import (
     R_SPAN,
     S_CAT_WORD,
     S_CATS,
+    S_DISTINCT0,
+    S_DISTINCTN,
     S_FRAUD_WORD,
     S_HEADER,
     S_HORIZON,
+    S_INDEX_FROM,
     S_RECORD,
     S_WIN0,
     S_WINN,
@@ -273,7 +277,7 @@ def find_last(arena: Any, stream: Any, block: int, start: int, end: int, capacit
     """Position of the last record with this code, -1 if there is none."""
     record = stream[S_RECORD]
     word, shift = stream[S_CAT_WORD] + (cat >> 1), 32 * (cat & 1)
-    if capacity < INDEX_FROM:
+    if capacity < stream[S_INDEX_FROM]:
         p = block + (end - 1) * record + word
         for i in range(end - 1, start - 1, -1):
             if half(arena[p], shift) & CODE == code:
@@ -308,7 +312,7 @@ def mark_last(arena: Any, stream: Any, block: int, start: int, end: int, capacit
     record = stream[S_RECORD]
     for cat in range(stream[S_CATS]):
         word, shift = stream[S_CAT_WORD] + (cat >> 1), 32 * (cat & 1)
-        if capacity >= INDEX_FROM:
+        if capacity >= stream[S_INDEX_FROM]:
             size = index_words(capacity)
             index = block + capacity * record + cat * size
             for i in range(index, index + size):
@@ -329,7 +333,7 @@ def mark_last(arena: Any, stream: Any, block: int, start: int, end: int, capacit
             if scratch[at] != stamp | code:
                 scratch[at] = stamp | code
                 arena[p] |= FLAG << shift
-                if capacity >= INDEX_FROM:
+                if capacity >= stream[S_INDEX_FROM]:
                     note_last(arena, stream, block, capacity, cat, code, i)
 
 
@@ -402,20 +406,18 @@ def make_room(arena: Any, h: int, stream: Any, windows: Any, scratch: Any) -> No
             arena[block + i] = arena[source + i]
         arena[base + R_SPAN] = span(0, n, capacity)
         shift_cursors(arena, h, stream, windows, start)
-        if capacity >= INDEX_FROM and stream[S_CATS] > 0:
+        if capacity >= stream[S_INDEX_FROM]:
             mark_last(arena, stream, block, 0, n, capacity, scratch)
         return
     larger = n + (n >> 3) + 2
     words = larger * record
     cats = stream[S_CATS]
-    if cats > 0 and larger >= INDEX_FROM:
+    if larger >= stream[S_INDEX_FROM]:
         words += cats * index_words(larger)
     fresh = allocate(arena, words)
-    if cats == 0 or larger < INDEX_FROM:
+    if larger < stream[S_INDEX_FROM]:
         # Use what the size class gave beyond what was asked for.
-        larger = max(larger, arena[fresh - 1] // record)
-        if cats > 0 and larger >= INDEX_FROM:
-            larger = INDEX_FROM - 1
+        larger = min(max(larger, arena[fresh - 1] // record), stream[S_INDEX_FROM] - 1)
     if block != 0:
         source = block + start * record
         for i in range(n * record):
@@ -424,7 +426,7 @@ def make_room(arena: Any, h: int, stream: Any, windows: Any, scratch: Any) -> No
     arena[base + R_BLOCK] = fresh
     arena[base + R_SPAN] = span(0, n, larger)
     shift_cursors(arena, h, stream, windows, start)
-    if cats > 0 and larger >= INDEX_FROM:
+    if larger >= stream[S_INDEX_FROM]:
         mark_last(arena, stream, fresh, 0, n, larger, scratch)
 
 
@@ -442,26 +444,25 @@ def append(arena: Any, h: int, s: int, stream: Any, windows: Any, accs: Any) -> 
             enter(arena, h, window, accs, p)
             cursors = h + window[W_HEADER]
             arena[cursors] = ((end + 1) << 32) | (arena[cursors] & HALF)
-    for cat in range(stream[S_CATS]):
-        word, shift = stream[S_CAT_WORD] + (cat >> 1), 32 * (cat & 1)
+    d = stream[S_DISTINCT0]
+    while d < stream[S_DISTINCTN]:
+        counts = row(accs, d * A_COLUMNS)
+        cat, word, shift = counts[A_CAT], counts[A_WORD], counts[A_SHIFT]
         code = half(arena[p + word], shift) & CODE
-        if code == 0:
-            continue
-        last = find_last(arena, stream, block, start, end, capacity, cat, code)
-        if last >= 0:
-            arena[block + last * record + word] &= ~(FLAG << shift)
-        arena[p + word] |= FLAG << shift
-        if capacity >= INDEX_FROM:
-            note_last(arena, stream, block, capacity, cat, code, end)
-        for w in range(stream[S_WIN0], stream[S_WINN]):
-            window = row(windows, w * W_COLUMNS)
-            for a in range(window[W_ACC0], window[W_ACCN]):
-                if (
-                    accs[a * A_COLUMNS + A_KIND] == ACC_DISTINCT
-                    and accs[a * A_COLUMNS + A_CAT] == cat
-                    and last < (arena[h + window[W_HEADER]] & HALF)
-                ):
-                    arena[h + accs[a * A_COLUMNS + A_HEADER]] += 1
+        # An occurrence before the longest window changes nothing, nor does its flag: no window will let go of it again.
+        last = end
+        if code != 0:
+            reach = arena[h + counts[A_CURSORS]] & HALF
+            last = find_last(arena, stream, block, reach, end, capacity, cat, code)
+            if last >= 0:
+                arena[block + last * record + word] &= ~(FLAG << shift)
+            arena[p + word] |= FLAG << shift
+            if capacity >= stream[S_INDEX_FROM]:
+                note_last(arena, stream, block, capacity, cat, code, end)
+        while d < stream[S_DISTINCTN] and accs[d * A_COLUMNS + A_CAT] == cat:
+            if last < arena[h + accs[d * A_COLUMNS + A_CURSORS]] & HALF:
+                arena[h + accs[d * A_COLUMNS + A_HEADER]] += 1
+            d += 1
     arena[base + R_SPAN] = span(start, end + 1, capacity)
     digest_add(arena, record_mix(arena, stream, s, arena[h + H_CODE], p))
 

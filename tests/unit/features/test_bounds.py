@@ -82,15 +82,34 @@ def places(cells: Ints) -> dict[str, int | Ints]:
     return {"latitude": cells // 100 * 500_000, "longitude": cells % 100 * 500_000}
 
 
-def test_a_home_of_many_places_and_days_equals_the_plain_definition() -> None:
-    chance = np.random.default_rng(2)
-    n = 700
-    time = START_US + np.sort(chance.integers(0, 200 * DAY_US, n))
+@pytest.mark.parametrize("how", ["steady", "a close race", "with long silences", "told now and then", "ties"])
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_home_of_many_places_and_days_equals_the_plain_definition(how: str, seed: int) -> None:
+    """Homes are counted anew only where what came and went since could have changed them: never too seldom."""
+    chance = np.random.default_rng(seed)
+    n = 600
+    days = np.sort(chance.random(n)) * 300
+    if how == "with long silences":
+        days += 70 * (days // 30)  # some longer than the 90 days that are looked back, some shorter
+        days[n // 2 :] += 95
+    time = START_US + (days * DAY_US).astype(np.int64)
     late = chance.random(n) < 0.1
     arrival = time.copy()
     time[late] -= chance.integers(0, DAY_US, int(late.sum()))
-    cells = np.minimum(chance.zipf(1.4, n), 40)
-    events = payments(HOME, time, arrival, {"country": np.minimum(chance.zipf(1.6, n), 9)}, places(cells))
+    cells, countries = np.minimum(chance.zipf(1.4, n), 40), np.minimum(chance.zipf(1.6, n), 9)
+    if how in ("a close race", "ties"):
+        cells, countries = chance.integers(1, 4, n), chance.integers(1, 3, n)
+    if how == "ties":
+        time -= (time - START_US) % (DAY_US // 2)
+        arrival = np.maximum.accumulate(time)
+        cells = np.arange(n) % 3 + 1
+    own: dict[str, int | Ints] = {}
+    if how == "told now and then":
+        # Weeks in which a payment brings its own home: nobody asks what was usual, and it moves all the same.
+        told = (days // 40) % 2 == 1
+        own = {"home_latitude": np.where(told, 0, MISSING), "home_longitude": np.where(told, 0, MISSING)}
+    here = {"country": countries, "home_country": np.where(told, 1, 0)} if own else {"country": countries}
+    events = payments(HOME, time, arrival, here, {**places(cells), **own})
     _, got, mask = fold_of(HOME, events)
     assert differences(oracle(HOME, events), got) == []
     assert not mask.any()

@@ -81,6 +81,7 @@ def test_an_arena_that_is_full_in_the_middle_of_a_step_grows(monkeypatch: pytest
         grow(self, least)
 
     monkeypatch.setattr(fold_module, "_FIRST_BYTES", 4_096)
+    monkeypatch.setattr(fold_module, "_LARGE_PAGE", 4_096)
     monkeypatch.setattr(fold_module._Arena, "grow", little_by_little)
     fold = Fold(plan)
     np.testing.assert_array_equal(fold.step(many).values, right)
