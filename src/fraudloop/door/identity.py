@@ -7,6 +7,7 @@ keeping customers apart from merchants of the same name is the matter of whoever
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -140,6 +141,22 @@ def hash_text(text: str | None, key: bytes = DEFAULT_KEY) -> tuple[int, int]:
         return NULL
     first, second = _hash_one(np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8), *_halves(key))
     return int(first), int(second)
+
+
+def hash_texts(texts: Sequence[str | None], key: bytes = DEFAULT_KEY) -> NDArray[np.uint64]:
+    """The hashes of some texts: uint64 [n, 2], (0, 0) for None. Equal to `hash_text` of each.
+
+    >>> hash_texts(["C0042", None])[0].tolist() == list(hash_text("C0042"))
+    True
+    """
+    parts = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
+    offsets = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part) for part in parts], out=offsets[1:])
+    offsets.flags.writeable = False
+    out = np.empty((len(parts), 2), np.uint64)
+    null = np.array([text is None for text in texts], np.bool_)
+    _hash_many(np.frombuffer(b"".join(parts) or b"\0", np.uint8), offsets, _frozen(null), *_halves(key), out)
+    return out
 
 
 def hash_column(column: pl.Series, key: bytes = DEFAULT_KEY) -> NDArray[np.uint64]:
