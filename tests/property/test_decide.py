@@ -1,0 +1,115 @@
+"""Decisions against the order of authority read aloud, row by row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraudloop.decisions.decide import LACKS, ColdStart, ControlShare, Decided, DecisionPolicy, Evidence, decide, draw
+from fraudloop.decisions.policy import Policy
+from fraudloop.domain.outcome import Outcome
+from fraudloop.errors import InputError
+
+SCORES = st.sampled_from([0.0, 0.3, 0.5, 0.50001, 0.7, 0.9, 0.95, 1.0, math.nan])
+OUTCOMES = st.sampled_from([0, 0, int(Outcome.CHALLENGE), int(Outcome.REVIEW), int(Outcome.DECLINE)])
+ROWS = st.fixed_dictionaries(
+    {
+        "score": SCORES, "rules": OUTCOMES, "firm": OUTCOMES, "score_change": st.sampled_from([0.0, 0.0, 0.25, -0.5, 1.0]), "block": st.booleans(), "allow": st.booleans(),
+        "lacks": st.sampled_from([0, 0, 0, *LACKS.values(), 3]), "history": st.sampled_from([0.0, 2.0, 3.0, 50.0, math.nan]), "amount": st.sampled_from([0.0, 99.0, 101.0, math.nan]),
+        "draw": st.sampled_from([0.0, 0.04, 0.05, 0.9]),
+    }
+).map(lambda row: {**row, "rules": max(row["rules"], row["firm"])})  # fmt: skip
+POLICIES = st.sampled_from(
+    [
+        DecisionPolicy(Policy()),
+        DecisionPolicy(Policy(0.9, 0.5, 0.25)),
+        DecisionPolicy(Policy(), ColdStart("customer_count_30d", 3, Policy(0.8, 0.2)), ControlShare(0.05, 100.0)),
+    ]
+)
+
+
+def plain(row: dict[str, Any], policy: DecisionPolicy) -> tuple[int, int, int, bool]:
+    """(outcome, tier, decided, control) of one payment."""
+    risk = min(1.0, max(0.0, row["score"] + row["score_change"])) if not math.isnan(row["score"]) else None
+    tiers = policy.tiers
+    if policy.cold_start is not None and (math.isnan(row["history"]) or row["history"] < policy.cold_start.below):
+        tiers = policy.cold_start.policy
+    tier = tiers.tier(risk)
+    if row["block"]:
+        return Outcome.DECLINE, tier, Decided.BLOCK, False
+    usual = max(tier, Outcome.REVIEW if row["lacks"] else Outcome.APPROVE, row["rules"])
+    stands = max(row["firm"], Outcome.REVIEW if row["lacks"] else Outcome.APPROVE)
+    if row["allow"] and usual > stands:
+        return stands, tier, Decided.ALLOW, False
+    if row["rules"] and row["rules"] == usual:
+        return usual, tier, Decided.RULE, False
+    if row["lacks"] and usual == Outcome.REVIEW:
+        return usual, tier, Decided.LACK, False
+    control = policy.control
+    model_alone = risk is not None and tier > Outcome.APPROVE and not row["rules"] and not row["lacks"] and not row["allow"]
+    if control is not None and model_alone and row["amount"] <= control.amount_max and row["draw"] < control.share:
+        return Outcome.APPROVE, tier, Decided.CONTROL, True
+    return usual, tier, Decided.TIER, False
+
+
+def evidence(rows: list[dict[str, Any]]) -> Evidence:
+    kinds: dict[str, Any] = {"rules": np.int8, "firm": np.int8, "block": bool, "allow": bool, "lacks": np.uint8}
+    return Evidence(**{name: np.array([row[name] for row in rows], kinds.get(name, np.float64)) for name in rows[0]})
+
+
+@given(rows=st.lists(ROWS, min_size=1, max_size=12), policy=POLICIES)
+@settings(max_examples=400, deadline=None)
+def test_decisions_follow_the_order_of_authority(rows: list[dict[str, Any]], policy: DecisionPolicy) -> None:
+    got = decide(evidence(rows), policy)
+    for at, row in enumerate(rows):
+        found = (int(got.outcome[at]), int(got.tier[at]), int(got.decided[at]), bool(got.control[at]))
+        assert found == plain(row, policy), row
+
+
+@given(rows=st.lists(ROWS, min_size=2, max_size=12), policy=POLICIES)
+@settings(deadline=None)
+def test_each_row_is_decided_alone(rows: list[dict[str, Any]], policy: DecisionPolicy) -> None:
+    whole = decide(evidence(rows), policy)
+    for at, row in enumerate(rows):
+        alone = decide(evidence([row]), policy)
+        assert (alone.outcome[0], alone.decided[0]) == (whole.outcome[at], whole.decided[at])
+
+
+def test_draws_are_even_differ_by_experiment_and_secret_and_stay_the_same() -> None:
+    values = np.array([draw("a", f"t{n}", b"k") for n in range(20_000)])
+    counts, _ = np.histogram(values, 20, (0, 1))
+    assert counts.min() > 850 and counts.max() < 1_150
+    others = [np.array([f(n) for n in range(2_000)]) for f in _others()]
+    assert all(abs(np.corrcoef(values[:2_000], other)[0, 1]) < 0.1 for other in others)
+    assert draw("a", "bt1", b"k") != draw("ab", "t1", b"k")
+
+
+def _others() -> list[Callable[[int], float]]:
+    return [lambda n: draw("b", f"t{n}", b"k"), lambda n: draw("a", f"t{n}", b"other")]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"decline": 0.9, "review": 0.5, "contorl": {}}, "unknown key 'contorl'; did you mean 'control'?"),
+        ({"decline": 0.9, "review": 0.5, "control": {"share": 0.7, "amount_max": 1}}, "control share = 0.7 must be from 0 to 0.5"),
+        ({"decline": 0.9, "review": 0.5, "control": {"share": 0.1}}, "control needs share and amount_max"),
+        ({"decline": 0.9, "review": 0.5, "cold_start": {"count": "c", "below": 3, "decline": 0.95, "review": 0.3}}, "must not be milder"),
+        ({"decline": 0.9}, "'review' is missing"),
+    ],
+)  # fmt: skip
+def test_a_policy_that_cannot_be_meant_is_refused(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        DecisionPolicy.from_dict(data)
+    assert message in str(error.value)
+
+
+@given(POLICIES)
+def test_a_policy_goes_round_as_data(policy: DecisionPolicy) -> None:
+    assert DecisionPolicy.from_dict(policy.to_dict()) == policy
