@@ -16,6 +16,7 @@ from fraudloop.decisions.policy import Policy
 from fraudloop.errors import InputError
 from fraudloop.pipelines.demo import PLOTS, TRANSACTIONS_MIN, choose, prepare, steps
 from fraudloop.scoring.bundle import Bundle
+from fraudloop.scoring.store import BundleStore
 from fraudloop.training.config import TrainConfig
 
 
@@ -24,8 +25,10 @@ def test_what_is_printed_is_what_runs(tmp_path: Path) -> None:
         words = shlex.split(step.command.replace("\\\n", " "))
         assert words == ["fraudloop", *step.argv]
         assert all(len(line) <= 140 or "/" in line for line in step.command.splitlines())
-        command = typer.main.get_command(build(step.name)).commands[step.name]  # type: ignore[attr-defined]
-        command.make_context(step.name, list(step.argv[1:]))  # raises for an option that there is not
+        command, rest = typer.main.get_command(build(step.argv[0])), list(step.argv)
+        while hasattr(command, "commands"):
+            command = command.commands[rest.pop(0)]
+        command.make_context(step.name, rest)  # raises for an option that there is not
 
 
 def test_the_days_that_are_scored_come_after_all_that_training_sees(tmp_path: Path) -> None:
@@ -84,9 +87,15 @@ def test_the_whole_way_runs_explains_itself_and_goes_on_with_a_world_that_is_the
 ) -> None:
     assert run(["demo", "--transactions", "20000", "--out", str(tmp_path), "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
-    assert [step["step"] for step in done["steps"]] == ["generate", "validate", "features", "train", "score", "evaluate"]
+    assert [step["step"] for step in done["steps"]] == [step.name for step in steps(tmp_path, 20_000)]
+    result = {step["step"]: step["result"] for step in done["steps"]}
     scores = pl.read_parquet(tmp_path / "scores.parquet")
-    assert done["steps"][4]["result"]["transactions"] == scores.height
+    assert result["score"]["transactions"] == scores.height
+    assert (result["gate it"]["verdict"], result["refused"]["verdict"]) == ("pass", "refuse")
+    store = BundleStore(tmp_path / "store")
+    moves = [(entry.action, entry.who) for entry in store.history("payments") if entry.alias == "champion"]
+    assert moves == [("promote", "ana"), ("promote", "auto"), ("rollback", "ben")]
+    assert store.alias("payments@champion") == result["a first model"]["candidate"]
     calibration = Bundle.load(tmp_path / "model").model().calibration
     for example in done["examples"]:
         [score] = scores.filter(pl.col("transaction_id") == example["transaction_id"])["fraud_score"].to_list()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json as json_text
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,18 @@ from fraudloop.cli.main import run
 from fraudloop.cli.options import JsonOutput, Seed
 from fraudloop.cli.output import console, print_json
 from fraudloop.errors import CheckFailed
-from fraudloop.pipelines.demo import DEFAULT_SEED, DEFAULT_TRANSACTIONS, Example, Explained, Step, explain_three, plots, prepare, steps
+from fraudloop.pipelines.demo import (
+    DEFAULT_SEED,
+    DEFAULT_TRANSACTIONS,
+    Example,
+    Explained,
+    Step,
+    explain_three,
+    plots,
+    prepare,
+    steps,
+    store,
+)
 from fraudloop.settings import Settings
 
 
@@ -41,6 +53,9 @@ def command(
     began = time.monotonic()
     plan = steps(out, transactions, seed)
     skipped = prepare(out, keep=keep)
+    os.environ["FRAUDLOOP_STORE"] = str(store(out))  # for the commands of this process, as the line below says for a shell
+    if not json:
+        _say(f"The commands below run as they stand, with a bundle store of their own:\n\n$ export FRAUDLOOP_STORE={store(out)}")
     done: list[dict[str, Any]] = []
     for number, step in enumerate(plan, 1):
         if not json:
@@ -49,6 +64,8 @@ def command(
             continue
         start = time.monotonic()
         result = _run(step, as_json=json)
+        if not json and step.exit_code:
+            _say(f"(exit code {step.exit_code}: a script would stop here)")
         done.append({"step": step.name, "command": step.command, "seconds": round(time.monotonic() - start, 3), "result": result})
     explained = explain_three(out, settings)
     drawn = plots(out)
@@ -79,8 +96,8 @@ def _run(step: Step, *, as_json: bool) -> Any:
             code = run([*step.argv, "--json"])
     else:
         code = run(step.argv)
-    if code:
-        raise CheckFailed(f"the demo stops: `fraudloop {step.name}` ended with exit code {code}", step=step.name, exit_code=code)
+    if code != step.exit_code:
+        raise CheckFailed(f"the demo stops: `fraudloop {step.argv[0]}` ended with exit code {code}", step=step.name, exit_code=code)
     return json_text.loads(kept.getvalue()) if as_json else None
 
 

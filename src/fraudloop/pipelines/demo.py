@@ -6,6 +6,7 @@ where they write, and how the three transactions are chosen and put into words.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -38,6 +39,10 @@ DEFAULT_SEED: Final = 7
 #: Fewer hold too little fraud for a validation fold to choose by.
 TRANSACTIONS_MIN: Final = 20_000
 
+#: The model as the store knows it, and who stands in its history.
+MODEL: Final = "payments"
+PEOPLE: Final = ("ana", "ben")
+
 #: What the demo trains, so that it is done in a minute. Without it `train` tries five algorithms, some with several sets of
 #: parameters each on four folds.
 TRAIN_TOML: Final = """\
@@ -49,6 +54,43 @@ threads = 1
 logistic = [{}]
 xgboost = [{rounds = 120, rate = 0.12}]
 lightgbm = [{rounds = 120, rate = 0.12}]
+"""
+
+#: The model that is promoted first, so that there is one to be better than and one to go back to.
+FIRST_TOML: Final = """\
+# One algorithm, few rounds: the first model of a team that has none.
+algorithms = ["xgboost"]
+members = 1
+folds = 2
+threads = 1
+[candidates]
+xgboost = [{rounds = 60, rate = 0.2, depth = 3}]
+"""
+
+#: What a model that must not get through is made of.
+WEAK_TOML: Final = """\
+# The amount and the hour alone, as a first idea on a Friday would have it.
+features = ["amount", "hour_of_day"]
+[numbers]
+amount = { column = "amount_base", scale = 2 }
+[entities]
+customer = "customer_id"
+"""
+
+#: What the gate asks for. The models of the demo learn for seconds, on weeks; hence lower floors than usual.
+GATE_TOML: Final = """\
+# Floors are shares of what the best model could reach in this world; `docs/gate.md` has the rest.
+[floors]
+average_precision = {min = 0.6, of = "reachable"}
+recall_at_90_precision = {min = 0.1, of = "reachable"}
+[champion]
+worse_max = 0.03
+[evidence]
+frauds_min = 20
+maturity_min = 0.5
+[load]
+rate = 100
+seconds = 2
 """
 
 #: What each plot answers, in the order in which to look at them.
@@ -64,11 +106,13 @@ PLOTS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command of the demo. story: what it shows, for people. argv: its words after `fraudloop`."""
+    """One command of the demo. story: what it shows, for people. argv: its words after `fraudloop`. exit_code: how it ends; 1 for
+    the model that is to be refused."""
 
     name: str
     story: str
     argv: tuple[str, ...]
+    exit_code: int = 0
 
     @property
     def command(self) -> str:
@@ -125,11 +169,16 @@ def steps(folder: Path, transactions: int = DEFAULT_TRANSACTIONS, seed: int = DE
         raise InputError(f"--transactions {transactions} must be at least {TRANSACTIONS_MIN:,}, or there is too little fraud to learn from")
     table, labels, profiles = (str(folder / name) for name in ("transactions.parquet", "labels.parquet", "profiles.parquet"))
     beside = ("--labels", labels, "--profiles", profiles)
-    model, scores = str(folder / "model"), str(folder / "scores.parquet")
+    scores = str(folder / "scores.parquet")
     end = START + timedelta(days=DAYS - 1)
     unseen = f"{end - timedelta(days=UNSEEN_DAYS - 1)}..{end}"
     before = end - timedelta(days=UNSEEN_DAYS)
-    test = f"{before - timedelta(days=TEST_DAYS - 1)}..{before}"
+    test = ("--test", f"{before - timedelta(days=TEST_DAYS - 1)}..{before}")
+    gate = ("models", "gate", table, *beside, "--config", str(folder / "gate.toml"))
+
+    def train(out: str, *more: str) -> tuple[str, ...]:
+        return ("train", table, *beside, *test, *more, "--out", str(folder / out), "--name", MODEL)
+
     return (
         Step(
             "generate",
@@ -143,29 +192,61 @@ def steps(folder: Path, transactions: int = DEFAULT_TRANSACTIONS, seed: int = DE
             ("features", table, *beside, "--out", str(folder / "features.parquet")),
         ),
         Step(
+            "compare",
+            "Which algorithm, and does it help to balance the classes? Judged on days before the test days, with intervals.",
+            ("compare", table, *beside, *test, "--algorithms", "logistic,xgboost", "--strategies", "none,class_weights,undersample", "--config", str(folder / "train.toml"),
+             "--out", str(folder / "compare")),
+        ),
+        Step("a first model", "A small model first; the bundle store keeps it as a candidate.", train("first", "--config", str(folder / "first.toml"))),
+        Step("gate", "Evidence before a model may decide: floors, smoke cases, missing values, latency, a load test.", gate),
+        Step("promote", "A named person puts it in force.", ("models", "promote", "--approver", PEOPLE[0], "--why", "first model")),
+        Step(
             "train",
             f"Three algorithms side by side, chosen and calibrated on days before the test days; the last {UNSEEN_DAYS} days stay untouched.",
-            ("train", table, *beside, "--test", test, "--config", str(folder / "train.toml"), "--out", model),
+            train("model", "--config", str(folder / "train.toml")),
         ),
+        Step("gate it", "The same gate, now beside the champion on the same payments.", gate),
+        Step("promote it", "Every check passed, so no person is needed; the history says so.", ("models", "promote", "--auto", "--why", "better on the same payments")),
         Step(
             "score",
-            f"The {UNSEEN_DAYS} days that nothing has seen yet, scored by the bundle: each payment approved, reviewed or declined.",
-            ("score", table, *beside, "--model", model, "--period", unseen, "--out", scores),
+            f"The {UNSEEN_DAYS} days that nothing has seen yet, scored by the champion: each payment approved, reviewed or declined.",
+            ("score", table, *beside, "--model", f"{MODEL}@champion", "--period", unseen, "--out", scores),
         ),
         Step("evaluate", "What became known of those days since: was it right, and what was it worth?", ("evaluate", scores, "--plots", str(folder / "plots"))),
+        Step(
+            "rules",
+            "What would rules alone have done? Each with what it catches, what it costs, and what only it finds.",
+            ("rules", "backtest", "default", str(folder / "features.parquet")),
+        ),
+        Step(
+            "a weak model",
+            "Somebody trains a model on the amount and the hour alone.",
+            train("weak", "--algorithms", "logistic", "--features", str(folder / "weak.toml")),
+        ),
+        Step("refused", "The gate says no, and why.", gate, exit_code=1),
+        Step("rollback", "And if a champion must go: the one before it is back at once.", ("models", "rollback", "--who", PEOPLE[1], "--why", "a drill")),
+        Step("history", "Who put which model in force, when and why.", ("models", "history")),
     )  # fmt: skip
 
 
 def prepare(folder: Path, *, keep: bool = False) -> tuple[str, ...]:
-    """Make the folder and write train.toml into it. With `keep` the names of steps whose files are already there: the
+    """Make the folder and write what the commands are configured by; an earlier run's bundle store goes. With `keep` the names of steps whose files are already there: the
     generated world. InputError if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "train.toml").write_text(TRAIN_TOML, "utf-8")
+        for name, text in {"train.toml": TRAIN_TOML, "first.toml": FIRST_TOML, "weak.toml": WEAK_TOML, "gate.toml": GATE_TOML}.items():
+            (folder / name).write_text(text, "utf-8")
+        if store(folder).is_dir():
+            shutil.rmtree(store(folder))
     except OSError as error:
         raise InputError(f"--out {folder}: cannot be written ({error.strerror})") from error
     world = all((folder / f"{name}.parquet").is_file() for name in ("transactions", "labels", "profiles"))
     return ("generate",) if keep and world else ()
+
+
+def store(folder: Path) -> Path:
+    """Where the demo keeps its bundles: apart from anybody's own."""
+    return folder / "store"
 
 
 def plots(folder: Path) -> list[tuple[Path, str]]:
