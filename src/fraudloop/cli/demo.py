@@ -11,6 +11,7 @@ import json as json_text
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +54,6 @@ def command(
     began = time.monotonic()
     plan = steps(out, transactions, seed)
     skipped = prepare(out, keep=keep)
-    os.environ["FRAUDLOOP_STORE"] = str(store(out))  # for the commands of this process, as the line below says for a shell
     if not json:
         _say(f"The commands below run as they stand, with a bundle store of their own:\n\n$ export FRAUDLOOP_STORE={store(out)}")
     done: list[dict[str, Any]] = []
@@ -63,7 +63,8 @@ def command(
         if step.name in skipped:
             continue
         start = time.monotonic()
-        result = _run(step, as_json=json)
+        with _exported("FRAUDLOOP_STORE", str(store(out))):
+            result = _run(step, as_json=json)
         if not json and step.exit_code:
             _say(f"(exit code {step.exit_code}: a script would stop here)")
         done.append({"step": step.name, "command": step.command, "seconds": round(time.monotonic() - start, 3), "result": result})
@@ -99,6 +100,20 @@ def _run(step: Step, *, as_json: bool) -> Any:
     if code != step.exit_code:
         raise CheckFailed(f"the demo stops: `fraudloop {step.argv[0]}` ended with exit code {code}", step=step.name, exit_code=code)
     return json_text.loads(kept.getvalue()) if as_json else None
+
+
+@contextlib.contextmanager
+def _exported(name: str, value: str) -> Iterator[None]:
+    """A variable of the environment for the commands that run meanwhile."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _announce(number: str, step: Step, *, kept: bool) -> None:
