@@ -85,6 +85,8 @@ def command(
     _rule("what is left to look at")
     for path, text in drawn:
         _say(f"{path!s:<42} {text}")
+    _say(f"{out / 'card.html'!s:<42} the model card of the champion that scored")
+    _say(f"{out / 'gate-refused.html'!s:<42} why the weak model was refused; gate.html: why the other was not")
     _say(f"{out / 'model'!s:<42} the bundle: data only, with a hash for every file")
     _say(f"\nDone in {seconds:.0f} s. Your own table next: `fraudloop profile FILE` says which features its columns give.")
 

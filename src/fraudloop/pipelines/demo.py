@@ -174,7 +174,9 @@ def steps(folder: Path, transactions: int = DEFAULT_TRANSACTIONS, seed: int = DE
     unseen = f"{end - timedelta(days=UNSEEN_DAYS - 1)}..{end}"
     before = end - timedelta(days=UNSEEN_DAYS)
     test = ("--test", f"{before - timedelta(days=TEST_DAYS - 1)}..{before}")
-    gate = ("models", "gate", table, *beside, "--config", str(folder / "gate.toml"))
+
+    def gate(report: str) -> tuple[str, ...]:
+        return ("models", "gate", table, *beside, "--config", str(folder / "gate.toml"), "--out", str(folder / report))
 
     def train(out: str, *more: str) -> tuple[str, ...]:
         return ("train", table, *beside, *test, *more, "--out", str(folder / out), "--name", MODEL)
@@ -198,15 +200,20 @@ def steps(folder: Path, transactions: int = DEFAULT_TRANSACTIONS, seed: int = DE
              "--out", str(folder / "compare")),
         ),
         Step("a first model", "A small model first; the bundle store keeps it as a candidate.", train("first", "--config", str(folder / "first.toml"))),
-        Step("gate", "Evidence before a model may decide: floors, smoke cases, missing values, latency, a load test.", gate),
+        Step("gate", "Evidence before a model may decide: floors, smoke cases, missing values, latency, a load test.", gate("gate-first.html")),
         Step("promote", "A named person puts it in force.", ("models", "promote", "--approver", PEOPLE[0], "--why", "first model")),
         Step(
             "train",
             f"Three algorithms side by side, chosen and calibrated on days before the test days; the last {UNSEEN_DAYS} days stay untouched.",
             train("model", "--config", str(folder / "train.toml")),
         ),
-        Step("gate it", "The same gate, now beside the champion on the same payments.", gate),
+        Step("gate it", "The same gate, now beside the champion on the same payments.", gate("gate.html")),
         Step("promote it", "Every check passed, so no person is needed; the history says so.", ("models", "promote", "--auto", "--why", "better on the same payments")),
+        Step(
+            "card",
+            "What an auditor asks of a model, on one page: data, features, figures with intervals, segments, limits, the gate's verdict.",
+            ("models", "card", f"{MODEL}@champion", "--out", str(folder / "card.html")),
+        ),
         Step(
             "score",
             f"The {UNSEEN_DAYS} days that nothing has seen yet, scored by the champion: each payment approved, reviewed or declined.",
@@ -223,7 +230,7 @@ def steps(folder: Path, transactions: int = DEFAULT_TRANSACTIONS, seed: int = DE
             "Somebody trains a model on the amount and the hour alone.",
             train("weak", "--algorithms", "logistic", "--features", str(folder / "weak.toml")),
         ),
-        Step("refused", "The gate says no, and why.", gate, exit_code=1),
+        Step("refused", "The gate says no, and why.", gate("gate-refused.html"), exit_code=1),
         Step("rollback", "And if a champion must go: the one before it is back at once.", ("models", "rollback", "--who", PEOPLE[1], "--why", "a drill")),
         Step("history", "Who put which model in force, when and why.", ("models", "history")),
     )  # fmt: skip
