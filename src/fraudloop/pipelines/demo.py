@@ -47,6 +47,7 @@ PEOPLE: Final = ("ana", "ben")
 #: parameters each on four folds.
 TRAIN_TOML: Final = """\
 # Three algorithms, one set of parameters each, on two validation folds: enough to see, quick to run.
+fold_rows_max = 60_000
 algorithms = ["logistic", "xgboost", "lightgbm"]
 folds = 2
 threads = 1
@@ -61,10 +62,21 @@ FIRST_TOML: Final = """\
 # One algorithm, few rounds: the first model of a team that has none.
 algorithms = ["xgboost"]
 members = 1
-folds = 2
+folds = 1
+bootstrap = 0
 threads = 1
 [candidates]
 xgboost = [{rounds = 60, rate = 0.2, depth = 3}]
+"""
+
+#: What is compared, on one fold: enough to see, quick to run.
+COMPARE_TOML: Final = """\
+folds = 1
+threads = 1
+fold_rows_max = 60_000
+[xgboost]
+rounds = 80
+rate = 0.15
 """
 
 #: What a model that must not get through is made of.
@@ -176,7 +188,7 @@ def steps(folder: Path, transactions: int = DEFAULT_TRANSACTIONS, seed: int = DE
     test = ("--test", f"{before - timedelta(days=TEST_DAYS - 1)}..{before}")
 
     def gate(report: str) -> tuple[str, ...]:
-        return ("models", "gate", table, *beside, "--config", str(folder / "gate.toml"), "--out", str(folder / report))
+        return ("models", "gate", str(folder / "features.parquet"), "--config", str(folder / "gate.toml"), "--out", str(folder / report))
 
     def train(out: str, *more: str) -> tuple[str, ...]:
         return ("train", table, *beside, *test, *more, "--out", str(folder / out), "--name", MODEL)
@@ -196,7 +208,7 @@ def steps(folder: Path, transactions: int = DEFAULT_TRANSACTIONS, seed: int = DE
         Step(
             "compare",
             "Which algorithm, and does it help to balance the classes? Judged on days before the test days, with intervals.",
-            ("compare", table, *beside, *test, "--algorithms", "logistic,xgboost", "--strategies", "none,class_weights,undersample", "--config", str(folder / "train.toml"),
+            ("compare", table, *beside, *test, "--algorithms", "logistic,xgboost", "--strategies", "none,undersample", "--config", str(folder / "compare.toml"),
              "--out", str(folder / "compare")),
         ),
         Step("a first model", "A small model first; the bundle store keeps it as a candidate.", train("first", "--config", str(folder / "first.toml"))),
@@ -228,7 +240,7 @@ def steps(folder: Path, transactions: int = DEFAULT_TRANSACTIONS, seed: int = DE
         Step(
             "a weak model",
             "Somebody trains a model on the amount and the hour alone.",
-            train("weak", "--algorithms", "logistic", "--features", str(folder / "weak.toml")),
+            train("weak", "--algorithms", "logistic", "--features", str(folder / "weak.toml"), "--config", str(folder / "compare.toml"), "--intervals", "0"),
         ),
         Step("refused", "The gate says no, and why.", gate("gate-refused.html"), exit_code=1),
         Step("rollback", "And if a champion must go: the one before it is back at once.", ("models", "rollback", "--who", PEOPLE[1], "--why", "a drill")),
@@ -241,7 +253,13 @@ def prepare(folder: Path, *, keep: bool = False) -> tuple[str, ...]:
     generated world. InputError if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in {"train.toml": TRAIN_TOML, "first.toml": FIRST_TOML, "weak.toml": WEAK_TOML, "gate.toml": GATE_TOML}.items():
+        for name, text in {
+            "train.toml": TRAIN_TOML,
+            "compare.toml": COMPARE_TOML,
+            "first.toml": FIRST_TOML,
+            "weak.toml": WEAK_TOML,
+            "gate.toml": GATE_TOML,
+        }.items():
             (folder / name).write_text(text, "utf-8")
         if store(folder).is_dir():
             shutil.rmtree(store(folder))

@@ -120,5 +120,6 @@ def _scaled(step: NumberStep, values: NDArray[np.float64], median: float, scalin
 def _skewness(values: NDArray[np.float64]) -> float:
     """The third standardised moment; 0 where all values are the same."""
     off = values - values.mean()
-    spread = float(np.sqrt(np.mean(off * off)))
-    return float(np.mean(off**3)) / spread**3 if spread > 0 else 0.0
+    square = off * off
+    spread = float(np.sqrt(np.mean(square)))
+    return float(np.mean(square * off)) / spread**3 if spread > 0 else 0.0  # `off**3` takes twenty times as long
