@@ -53,7 +53,7 @@ def command(
     settings: Settings = context.obj
     began = time.monotonic()
     plan = steps(out, transactions, seed)
-    skipped = prepare(out, keep=keep)
+    skipped = prepare(out, transactions, keep=keep)
     if not json:
         _say(f"The commands below run as they stand, with a bundle store of their own:\n\n$ export FRAUDLOOP_STORE={store(out)}")
     done: list[dict[str, Any]] = []
