@@ -142,7 +142,10 @@ def _smote(x: Floats, y: Bools, weight: Floats, ratio: float, seed: int, kinds: 
         x, y = np.concatenate([x, rows]), np.concatenate([y, np.ones(len(rows), bool)])
         weight = np.concatenate([weight, np.full(len(rows), stands_for)])
     total, genuine = float(weight[y].sum()), float(weight[~y].sum())
-    return x, y, np.where(y, weight * max(1.0, ratio * genuine / total), weight)
+    factor = ratio * genuine / total
+    if int(y.sum()) == frauds:
+        factor = max(1.0, factor)  # nothing was made: where there is more fraud than asked for it stays as it is
+    return x, y, np.where(y, weight * factor, weight)
 
 
 def _between(z: Floats, y: Bools, codes: list[int], wanted: int, neighbours: int, seed: int) -> Floats:

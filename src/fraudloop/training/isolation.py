@@ -24,7 +24,7 @@ def path_length(rows: Floats) -> Floats:
     """The mean depth at which a search tree of so many rows ends without a hit, c(n) of the paper, float64 [n].
 
     >>> path_length(np.array([1.0, 2.0, 256.0])).round(3).tolist()
-    [0.0, 1.0, 10.244]
+    [0.0, 1.0, 10.245]
     """
     many = np.maximum(rows, 3.0)
     long = 2.0 * (np.log(many - 1.0) + np.euler_gamma) - 2.0 * (many - 1.0) / many
