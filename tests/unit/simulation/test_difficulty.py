@@ -87,7 +87,7 @@ def learn(rows: pl.DataFrame, columns: tuple[str, ...], target: str) -> Result:
     x = rows.select(pl.col(column).cast(pl.Float64) for column in columns).to_numpy()
     y = rows[target].to_numpy().astype(int)
     model = xgb.XGBClassifier(
-        n_estimators=120, max_depth=6, learning_rate=0.1, subsample=0.8, colsample_bytree=0.7, min_child_weight=3, n_jobs=2
+        n_estimators=120, max_depth=6, learning_rate=0.1, subsample=0.8, colsample_bytree=0.7, min_child_weight=3, n_jobs=1
     )
     scores = model.fit(x[:cut], y[:cut]).predict_proba(x[cut:])[:, 1]
     return Result(float(roc_auc_score(y[cut:], scores)), float(average_precision_score(y[cut:], scores)), scores)
