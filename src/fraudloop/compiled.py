@@ -33,6 +33,7 @@ KERNEL_MODULES = (
     "fraudloop.scoring.trees",
     "fraudloop.scoring.tree_shap",
     "fraudloop.decisions.rule_program",
+    "fraudloop.engine.known",
 )
 
 #: Sources that the machine code depends on, relative to the package: a change in any of them makes all of it stale.
@@ -43,6 +44,7 @@ KERNEL_SOURCES = (
     "scoring/tree_shap.py",
     "scoring/lanes.py",
     "decisions/rule_program.py",
+    "engine/known.py",
     "limits.py",
 )
 

@@ -73,3 +73,11 @@ class CheckFailed(FraudloopError):
     """A check did not pass; the report says which and why."""
 
     exit_code = 1
+
+
+class ConflictError(InputError):
+    """The same transaction_id came before with another body; send another id, or the body that was sent first."""
+
+
+class UnavailableError(FraudloopError):
+    """The service cannot answer now; send the same request again after the time it names: it is decided once."""

@@ -51,11 +51,13 @@ _READ_BYTES: Final = max(4 * 1024 * 1024, 2 * LOG_GROUP_BYTES_MAX)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Records that were appended together. first_lsn: of the first of them."""
+    """Records that were appended together. first_lsn: of the first of them. segment, offset: where they lie."""
 
     first_lsn: int
     epoch: int
     records: tuple[bytes, ...]
+    segment: str = ""
+    offset: int = 0
 
     @property
     def next_lsn(self) -> int:
@@ -100,6 +102,8 @@ class Log:
         self._stamp: tuple[int, ...] = ()
         self._segment, self._size = "", 0
         self._ended: str | None = None
+        #: The segment and offset of the group appended last.
+        self.place: tuple[str, int] = ("", 0)
 
     @staticmethod
     def open(
@@ -144,6 +148,7 @@ class Log:
             self.files.append(self._segment, data)
         except OSError as error:
             raise self._end(f"the log cannot be written ({error.strerror or error})") from error
+        self.place = (self._segment, self._size)
         first, self.next_lsn = self.next_lsn, self.next_lsn + len(records)
         self._digest, self._size = digest, self._size + len(data)
         return first
@@ -249,10 +254,10 @@ class Reader:
                 records = decode_records(data, header, self._digest, at)
                 if records is None:
                     break
+                group = Group(header.first_lsn, header.epoch, tuple(records), name, self._offset)
                 at += header.group_bytes
                 self._offset += header.group_bytes
                 self._digest = header.digest
-                group = Group(header.first_lsn, header.epoch, tuple(records))
                 if group.next_lsn > self.next_lsn:
                     self.next_lsn = group.next_lsn
                     yield group

@@ -1,0 +1,248 @@
+"""The scoring loop: payments in, decisions out, the log between. One thread decides, another flushes; it knows no HTTP.
+
+    ask ─▶ queue ─▶ step: ids ─▶ fold ─▶ judge ─▶ reasons ─▶ append ─▶ (flush beside) ─▶ durable ─▶ answer
+
+Batch n + 1 is computed while n is being flushed, and is answered after n. Nothing is answered before it is on disk. A failed append or
+flush ends the epoch: whoever was not answered is told to come again, and the state is made anew from snapshot and log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from fraudloop.clock import Clock
+from fraudloop.door.row import Row
+from fraudloop.engine.deciding import InForce, decisions_of, judge, reasons_of
+from fraudloop.engine.flusher import Flusher
+from fraudloop.engine.state import State
+from fraudloop.errors import ConflictError, FraudloopError, UnavailableError
+from fraudloop.ledger.files import Files
+from fraudloop.ledger.log import Log
+from fraudloop.ledger.records import Transacted, decode, encode
+
+#: Payments decided together at most. Larger batches cost less a payment, and make the first one wait for the last.
+BATCH_MAX: Final = 256
+
+
+class Ticket(Protocol):
+    """One request under way. row: canonical. decide: False to absorb only. arrived_ns: of the monotonic clock."""
+
+    row: Row
+    decide: bool
+    arrived_ns: int
+    received_us: int
+
+    def answer(self, record: Transacted, lsn: int) -> None:
+        """It is on disk."""
+        ...
+
+    def refuse(self, error: FraudloopError) -> None:
+        """It was not taken, or nobody knows yet whether it was."""
+        ...
+
+
+@dataclass(slots=True)
+class Flight:
+    """A group that was appended and is being flushed."""
+
+    next_lsn: int
+    tickets: list[Ticket]
+    records: list[Transacted]
+    waiting: dict[int, list[Ticket]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the loop has done since it began, for metrics: plain sums, read from elsewhere."""
+
+    batches: int = 0
+    decided: int = 0
+    absorbed: int = 0
+    repeated: int = 0
+    conflicts: int = 0
+    shed: int = 0
+    deferred: int = 0
+    phases_ns: dict[str, int] = field(default_factory=dict)
+
+
+class Engine:
+    """Decides what is asked, in order of arrival. `step` and `durable` are called by one thread, the loop's.
+
+    wake: called from the flusher's thread when something became durable, to have `durable` called in the loop's.
+    """
+
+    def __init__(
+        self, state: State, log: Log, in_force: InForce, clock: Clock, wake: Callable[[int], None], *, queue_max: int = 4_096
+    ) -> None:
+        self.state, self.log, self.in_force, self.clock = state, log, in_force, clock
+        self.queue: deque[Ticket] = deque()
+        self.flights: deque[Flight] = deque()
+        self.pending: dict[str, tuple[Flight | None, int, Ticket]] = {}
+        self.counters = Counters()
+        self.queue_max = queue_max
+        self.reason_budget_ns = 2_000_000
+        self._files: Files = log.files
+        self._wake = wake
+        self._failed: FraudloopError | None = None
+        self.flusher = Flusher(log, lambda lsn, seconds: wake(lsn), self._fail)
+
+    def _fail(self, error: FraudloopError) -> None:
+        self._failed = error
+        self._wake(-1)
+
+    def ask(self, ticket: Ticket) -> None:
+        """Put a request into the queue, or refuse it where the queue is full."""
+        if len(self.queue) >= self.queue_max:
+            self.counters.shed += 1
+            ticket.refuse(UnavailableError("too many requests are waiting; come again", retry_after_s=1))
+            return
+        self.queue.append(ticket)
+
+    def step(self) -> None:
+        """Decide what waits, at most a batch of it."""
+        tickets = [self.queue.popleft() for _ in range(min(len(self.queue), BATCH_MAX))]
+        if not tickets:
+            return
+        begin = time.perf_counter_ns()
+        fresh = self._fresh(tickets)
+        at_ids = time.perf_counter_ns()
+        if not fresh:
+            return
+        state, in_force = self.state, self.in_force
+        rows = [ticket.row for ticket in fresh]
+        received = self._received(fresh)
+        vectors = state.step(rows, received)
+        at_fold = time.perf_counter_ns()
+        judged = judge(in_force, rows, received, vectors)
+        at_judge = time.perf_counter_ns()
+        until = at_judge + self.reason_budget_ns
+        told = reasons_of(in_force, judged, rows, vectors.values, lambda: time.perf_counter_ns() < until)
+        at_reasons = now = time.perf_counter_ns()
+        made = decisions_of(in_force, judged, vectors, told, [(now - ticket.arrived_ns) // 1_000 for ticket in fresh])
+        records = [
+            Transacted(tuple(row.values()), at, decision if ticket.decide else None)
+            for row, at, decision, ticket in zip(rows, received, made, fresh, strict=True)
+        ]
+        at_records = time.perf_counter_ns()
+        try:
+            first = self.log.append(self.log.epoch, [encode(record) for record in records])
+        except FraudloopError as error:
+            self._end(error, fresh)
+            return
+        state.note(first, records, *self.log.place)
+        flight = Flight(self.log.next_lsn, fresh, records)
+        for at, ticket in enumerate(fresh):
+            self.pending[str(ticket.row["transaction_id"])] = (flight, at, ticket)
+        self.flights.append(flight)
+        self.flusher.wanted()
+        at_append = time.perf_counter_ns()
+        self._count(len(fresh), (("ids", at_ids - begin), ("fold", at_fold - at_ids), ("judge", at_judge - at_fold),
+                                 ("reasons", at_reasons - at_judge), ("records", at_records - at_reasons), ("append", at_append - at_records)))  # fmt: skip
+
+    def durable(self, lsn: int) -> None:
+        """Answer whatever lies below an LSN; -1: the epoch has ended."""
+        if lsn < 0:
+            self._end(self._failed or UnavailableError(), [])
+            return
+        while self.flights and self.flights[0].next_lsn <= lsn:
+            flight = self.flights.popleft()
+            first = flight.next_lsn - len(flight.tickets)
+            for at, (ticket, record) in enumerate(zip(flight.tickets, flight.records, strict=True)):
+                del self.pending[str(ticket.row["transaction_id"])]
+                ticket.answer(record, first + at)
+                for other in flight.waiting.get(at, ()):
+                    other.answer(record, first + at)
+
+    def _received(self, tickets: Sequence[Ticket]) -> list[int]:
+        """When each arrived by the wall clock, never going back."""
+        out, newest = [], self.state.received_us
+        for ticket in tickets:
+            newest = max(newest, ticket.received_us)
+            out.append(newest)
+        return out
+
+    def _fresh(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Those that were not told before; the others are answered as they were, wait for the first, or are in conflict."""
+        ids = [str(ticket.row["transaction_id"]) for ticket in tickets]
+        known = self.state.known.get(self.state.fingerprints(ids)).tolist()
+        out: list[Ticket] = []
+        here: dict[str, Ticket] = {}
+        later: list[tuple[Ticket, Ticket]] = []
+        for name, lsn, ticket in zip(ids, known, tickets, strict=True):
+            if name in here:
+                later.append((ticket, here[name]))
+            elif name in self.pending:
+                flight, at, first = self.pending[name]
+                if self._same(ticket, first.row):
+                    assert flight is not None, "what is pending is in a flight"
+                    flight.waiting.setdefault(at, []).append(ticket)
+            elif lsn >= 0 and self._answered(ticket, lsn):
+                pass
+            else:
+                here[name] = ticket
+                out.append(ticket)
+        if later:
+            # Told twice within a batch: the second is taken up once the first is on its way.
+            for ticket, first in later:
+                if self._same(ticket, first.row):
+                    self.queue.appendleft(ticket)
+        return out
+
+    def _answered(self, ticket: Ticket, lsn: int) -> bool:
+        """Answer from the log; False if the record there is of another id with the same fingerprint."""
+        record = decode(self.state.positions.read(self._files, lsn))
+        assert isinstance(record, Transacted), "known ids are those of payments"
+        row = self.state.row_of(record)
+        if row["transaction_id"] != ticket.row["transaction_id"]:
+            return False
+        if self._same(ticket, row):
+            ticket.answer(record, lsn)
+        return True
+
+    def _same(self, ticket: Ticket, row: Row) -> bool:
+        """Whether both are one body; refuses the ticket if they are not."""
+        if same_body(ticket.row, row):
+            self.counters.repeated += 1
+            return True
+        self.counters.conflicts += 1
+        ticket.refuse(ConflictError("the same transaction_id came before with another body", transaction_id=ticket.row["transaction_id"]))
+        return False
+
+    def _end(self, error: FraudloopError, tickets: Sequence[Ticket]) -> None:
+        """The epoch is over: nobody who was not answered may be told anything but to come again."""
+        self._failed = error
+        unavailable = UnavailableError(f"the log cannot be written now ({error}); come again", retry_after_s=1)
+        for ticket in [
+            *tickets,
+            *(t for flight in self.flights for t in [*flight.tickets, *(o for os in flight.waiting.values() for o in os)]),
+            *self.queue,
+        ]:
+            ticket.refuse(unavailable)
+        self.flights.clear()
+        self.queue.clear()
+        self.pending.clear()
+
+    def _count(self, decided: int, phases: Sequence[tuple[str, int]]) -> None:
+        counters = self.counters
+        counters.batches += 1
+        counters.decided += decided
+        for name, spent in phases:
+            counters.phases_ns[name] = counters.phases_ns.get(name, 0) + spent
+
+    def close(self) -> None:
+        """Flush what was appended; answer it; let go of the log."""
+        self.flusher.stop()
+        self.durable(self.log.durable_lsn)
+        self.log.close()
+
+
+_OUTSIDE: Final = frozenset({"received_at", "zone_offset", "amount_base", "rate_version"})
+
+
+def same_body(a: Any, b: Any) -> bool:
+    """Whether two canonical rows are one body: equal but for what the door or the arrival makes."""
+    return all(a.get(name) == b.get(name) for name in a.keys() | b.keys() if name not in _OUTSIDE)
