@@ -121,6 +121,10 @@ class Scorer:
             connection.respond(422, problem(422, "refused", "; ".join(f"{r.field}: {r.reason}" for r in found.refusals), errors), PROBLEM)
             return
         self.engine.ask(Ask(self, connection, found.row, decide))
+        self.poke()
+
+    def poke(self) -> None:
+        """There is something for the engine to do."""
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._step)

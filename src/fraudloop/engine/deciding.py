@@ -229,7 +229,9 @@ def decisions_of(
     rules = in_force.rules if slot is not None or in_force.fallback is None else in_force.fallback
     method = "" if slot is None else "; ".join(dict.fromkeys(slot.explainer.method.values()))
     live = [(at, rule) for at, rule in enumerate(rules.rules.rules) if rule.state is State.LIVE]
-    hit_any = judged.verdicts.hits[[at for at, _ in live]].any(axis=0) if live else np.zeros(len(outcome), bool)
+    hit_any = np.zeros(len(outcome), bool)
+    for number, _ in live:
+        hit_any |= judged.verdicts.hits[number]
     rules_hash, why = rules.rules.hash[:16], in_force.why
     bytes_of = np.ascontiguousarray(vectors.values)
     width = bytes_of.shape[1] * 8

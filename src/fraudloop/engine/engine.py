@@ -22,7 +22,7 @@ from fraudloop.engine.state import State
 from fraudloop.errors import ConflictError, FraudloopError, UnavailableError
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
-from fraudloop.ledger.records import Transacted, decode, encode
+from fraudloop.ledger.records import Record, Transacted, decode, encode
 
 #: Payments decided together at most. Larger batches cost less a payment, and make the first one wait for the last.
 BATCH_MAX: Final = 256
@@ -50,9 +50,21 @@ class Flight:
     """A group that was appended and is being flushed."""
 
     next_lsn: int
-    tickets: list[Ticket]
-    records: list[Transacted]
+    tickets: list[Ticket] = field(default_factory=list)
+    records: list[Transacted] = field(default_factory=list)
     waiting: dict[int, list[Ticket]] = field(default_factory=dict)
+    command: Command | None = None
+
+
+@dataclass(slots=True)
+class Command:
+    """What is to be changed between two batches. records: what the log says of it. apply: called once they are appended and the state
+    has taken them. done(lsn): they are on disk; the first of them has this LSN. refuse: they were not appended, or nobody knows."""
+
+    records: Sequence[Record]
+    apply: Callable[[], None]
+    done: Callable[[int], None]
+    refuse: Callable[[FraudloopError], None]
 
 
 @dataclass(slots=True)
@@ -80,6 +92,7 @@ class Engine:
     ) -> None:
         self.state, self.log, self.in_force, self.clock = state, log, in_force, clock
         self.queue: deque[Ticket] = deque()
+        self.commands: deque[Command] = deque()
         self.flights: deque[Flight] = deque()
         self.pending: dict[str, tuple[Flight | None, int, Ticket]] = {}
         self.counters = Counters()
@@ -103,7 +116,9 @@ class Engine:
         self.queue.append(ticket)
 
     def step(self) -> None:
-        """Decide what waits, at most a batch of it."""
+        """Change what is to be changed, then decide what waits, at most a batch of it."""
+        while self.commands and self._failed is None:
+            self._change(self.commands.popleft())
         tickets = [self.queue.popleft() for _ in range(min(len(self.queue), BATCH_MAX))]
         if not tickets:
             return
@@ -143,6 +158,20 @@ class Engine:
         self._count(len(fresh), (("ids", at_ids - begin), ("fold", at_fold - at_ids), ("judge", at_judge - at_fold),
                                  ("reasons", at_reasons - at_judge), ("records", at_records - at_reasons), ("append", at_append - at_records)))  # fmt: skip
 
+    def _change(self, command: Command) -> None:
+        try:
+            first = self.log.append(self.log.epoch, [encode(record) for record in command.records])
+        except FraudloopError as error:
+            command.refuse(error)
+            self._end(error, [])
+            return
+        self.state.note(first, command.records, *self.log.place)
+        for record in command.records:
+            self.state.change(record)
+        command.apply()
+        self.flights.append(Flight(self.log.next_lsn, command=command))
+        self.flusher.wanted()
+
     def durable(self, lsn: int) -> None:
         """Answer whatever lies below an LSN; -1: the epoch has ended."""
         if lsn < 0:
@@ -150,6 +179,9 @@ class Engine:
             return
         while self.flights and self.flights[0].next_lsn <= lsn:
             flight = self.flights.popleft()
+            if flight.command is not None:
+                flight.command.done(flight.next_lsn - len(flight.command.records))
+                continue
             first = flight.next_lsn - len(flight.tickets)
             for at, (ticket, record) in enumerate(zip(flight.tickets, flight.records, strict=True)):
                 del self.pending[str(ticket.row["transaction_id"])]

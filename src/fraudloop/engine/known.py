@@ -66,7 +66,7 @@ class Known:
 
     def rows(self) -> Ints:
         """What is in use, int64 [n, 2] of fingerprint and LSN."""
-        used = self._rows[self._rows[:, 1] != 0]
+        used: Ints = self._rows[self._rows[:, 1] != 0]
         used[:, 1] -= 1
         return used
 

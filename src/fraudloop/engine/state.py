@@ -5,10 +5,15 @@ Live, recovered and standing by it is the same: a fold over records in order. It
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,12 +22,28 @@ from fraudloop.door.batch import Batcher
 from fraudloop.door.identity import DEFAULT_KEY, hash_texts
 from fraudloop.door.row import Row
 from fraudloop.engine.known import Known
-from fraudloop.errors import LedgerError
+from fraudloop.errors import LedgerError, RefoldNeeded, SnapshotError
+from fraudloop.features.derive import derive
 from fraudloop.features.fold import Fold, Vectors
 from fraudloop.features.plan import compile_plan
 from fraudloop.ledger.log import Group
 from fraudloop.ledger.positions import Positions
-from fraudloop.ledger.records import Activated, Changed, Configured, Labelled, Listed, Profiled, Record, Transacted, decode_all
+from fraudloop.ledger.records import (
+    Activated,
+    Changed,
+    Configured,
+    Labelled,
+    Listed,
+    Profiled,
+    Record,
+    Transacted,
+    decode,
+    decode_all,
+    encode,
+)
+
+#: Layout of the files of a snapshot.
+SNAPSHOT_SCHEMA: Final = 1
 
 
 @dataclass(slots=True)
@@ -44,6 +65,10 @@ class State:
     entries: dict[tuple[str, str, str], Listed] = field(default_factory=dict)
     fold: Fold | None = None
     batcher: Batcher | None = None
+    #: Where the log is folded anew under more features than were active then: these, from the beginning.
+    wider: FeatureSet | None = None
+    #: Of the chain of the log up to here, as far as this state was read from it; empty where it was not.
+    chain: bytes = b""
 
     # --- the fold over records -----------------------------------------------------------------------------------
 
@@ -112,8 +137,33 @@ class State:
             assert isinstance(record, Labelled | Profiled | Changed), "every kind of record is known"
 
     def _plan(self, features: FeatureSet) -> None:
-        self.fold = Fold(compile_plan(features))
-        self.batcher = Batcher(features, self.key)
+        """Fold under these features from here on. RefoldNeeded where the kept events do not hold what they ask for."""
+        if self.wider is not None and _covers(self.wider, features):
+            if self.fold is None:
+                self.use(Fold(compile_plan(self.wider)))
+            return
+        if self.fold is None:
+            self.use(Fold(compile_plan(features)))
+        elif self.fold.plan.features.hash != features.hash:
+            try:
+                self.use(derive(self.fold, compile_plan(features)))
+            except RefoldNeeded as error:
+                raise RefoldNeeded(str(error), features=features, **error.fields) from error
+
+    def use(self, fold: Fold) -> None:
+        """Go on with this fold, which holds the same events."""
+        self.fold, self.batcher = fold, Batcher(fold.plan.features, self.key)
+
+    @property
+    def features(self) -> FeatureSet:
+        """What the vectors hold."""
+        assert self.fold is not None, "features are active"
+        return self.fold.plan.features
+
+    def digest(self) -> str:
+        """A fingerprint of all that later decisions read of the entities: equal states have equal digests."""
+        assert self.fold is not None, "features are active"
+        return self.fold.digest()
 
     # --- ids -----------------------------------------------------------------------------------------------------
 
@@ -124,3 +174,89 @@ class State:
     def row_of(self, record: Transacted) -> dict[str, Any]:
         """The canonical row of a record under the columns in force."""
         return dict(zip(self.columns, record.row, strict=True))
+
+    # --- snapshots -----------------------------------------------------------------------------------------------
+
+    def snapshot(self, folder: Path) -> Path:
+        """Write a snapshot into a folder of snapshots, under the name of its LSN; it is there whole or not at all."""
+        target = folder / f"{self.next_lsn:020d}"
+        fresh = folder / f".{self.next_lsn:020d}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        parts = {"known": self.known.rows(), "labels": self.labels.rows()}
+        head = {
+            "schema": SNAPSHOT_SCHEMA, "next_lsn": self.next_lsn, "received_us": self.received_us, "columns": self.columns, "chain": self.chain,
+            "positions": self.positions.to_dict(), "active": [(lsn, encode(record)) for lsn, record in self.active.values()],
+            "entries": [encode(record) for record in self.entries.values()], "key": hashlib.blake2b(self.key, digest_size=8).digest(),
+            "parts": {name: (len(rows), _digest(rows)) for name, rows in parts.items()}, "fold": self.fold is not None,
+        }  # fmt: skip
+        for name, rows in parts.items():
+            _write(fresh / f"{name}.rows", rows)
+        if self.fold is not None:
+            self.fold.snapshot(fresh / "fold.state")
+        body = msgspec.msgpack.encode(head)
+        _write(fresh / "state.msgpack", np.frombuffer(hashlib.blake2b(body).digest() + body, np.uint8))
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+        _sync(folder)
+        return target
+
+    @staticmethod
+    def restore(path: Path, key: bytes) -> State:
+        """The state of a snapshot; SnapshotError if it is damaged, of another version, or hashed with another key."""
+        try:
+            data = (path / "state.msgpack").read_bytes()
+        except OSError as error:
+            raise SnapshotError(f"{path}: cannot be read ({error.strerror}); an older snapshot or the log itself will do") from error
+        if hashlib.blake2b(data[64:]).digest() != data[:64]:
+            raise SnapshotError(f"{path}: damaged; an older snapshot or the log itself will do")
+        head: dict[str, Any] = msgspec.msgpack.decode(data[64:])
+        if head["schema"] != SNAPSHOT_SCHEMA:
+            raise SnapshotError(f"{path}: snapshot schema {head['schema']}, this build reads {SNAPSHOT_SCHEMA}; the log is read instead")
+        if head["key"] != hashlib.blake2b(key, digest_size=8).digest():
+            raise SnapshotError(f"{path}: its ids are hashed with another key (FRAUDLOOP_HASH_KEY)")
+        out = State(key, int(head["next_lsn"]), int(head["received_us"]), tuple(head["columns"]))
+        out.chain = head["chain"]
+        for name, known in (("known", out.known), ("labels", out.labels)):
+            count, digest = head["parts"][name]
+            try:
+                rows = np.fromfile(path / f"{name}.rows", np.int64).reshape(-1, 2)
+            except (OSError, ValueError) as error:
+                raise SnapshotError(f"{path}: {name}.rows cannot be read ({error})") from error
+            if len(rows) != count or _digest(rows) != digest:
+                raise SnapshotError(f"{path}: {name}.rows is damaged")
+            known.put(np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1]))
+        out.positions = Positions.from_dict(head["positions"])
+        for lsn, body in head["active"]:
+            record = decode(body)
+            assert isinstance(record, Activated), "what is active was activated"
+            out.active[record.what] = (lsn, record)
+        for body in head["entries"]:
+            out.change(decode(body))
+        if head["fold"]:
+            out.use(Fold.restore(path / "fold.state"))
+        return out
+
+
+def _covers(wider: FeatureSet, features: FeatureSet) -> bool:
+    have = {feature.hash for feature in wider.features}
+    return all(feature.hash in have for feature in features.features)
+
+
+def _digest(rows: NDArray[np.int64]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=32).digest()
+
+
+def _write(path: Path, rows: NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        rows.tofile(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -220,6 +220,10 @@ class Reader:
         """Of the last group read and all before it."""
         return self._digest
 
+    def seek(self) -> bytes | None:
+        """Go to `from_lsn` without reading; the digest of all groups before it, None if the log is empty. LedgerError as in `read`."""
+        return self._digest if self._segment is not None or self._seek() else None
+
     def _seek(self) -> bool:
         """Go to the group that holds `next_lsn`; False if the log is empty."""
         row = segments(self.files)

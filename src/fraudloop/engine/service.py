@@ -1,0 +1,284 @@
+"""One decision service over one log: opened, kept up with the store, changed by commands, closed. It knows no HTTP.
+
+Service.open(...)       recover ─▶ become the writer ─▶ what a new log begins with ─▶ bundles
+service.engine          asks are put there; the loop calls its `step` and `durable`
+service.look()          have the aliases of the store moved? load aside, then swap between two batches
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from fraudloop.clock import Clock
+from fraudloop.decisions.decide import DecisionPolicy
+from fraudloop.decisions.rules import RuleSet
+from fraudloop.domain.definitions import FeatureSet
+from fraudloop.engine import force
+from fraudloop.engine.config import ServeConfig
+from fraudloop.engine.engine import Command, Engine
+from fraudloop.engine.loaded import Loaded, load
+from fraudloop.engine.recovery import Follower, recover
+from fraudloop.engine.state import State
+from fraudloop.errors import FraudloopError, RefoldNeeded, StoreError
+from fraudloop.features.derive import obstacles
+from fraudloop.features.plan import compile_plan
+from fraudloop.ledger.files import Files
+from fraudloop.ledger.log import Log
+from fraudloop.ledger.records import Activated, Configured, Record, encode
+from fraudloop.scoring.bundle import Bundle
+from fraudloop.scoring.store import BundleStore
+from fraudloop.telemetry import Progress, silent
+
+#: Who is written down for what the service does by itself.
+BY_ITSELF: Final = "fraudloop"
+
+
+@dataclass(slots=True)
+class Service:
+    """columns: of rows from here on. slots: what is loaded. alarms: what somebody should look at, by name, in words."""
+
+    config: ServeConfig
+    clock: Clock
+    engine: Engine
+    store: BundleStore
+    slots: force.Slots
+    secret: bytes
+    units: Mapping[str, str]
+    base: FeatureSet
+    alarms: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, str | None] = field(default_factory=dict)
+
+    @staticmethod
+    def open(
+        config: ServeConfig,
+        files: Files,
+        store: BundleStore,
+        clock: Clock,
+        wake: Callable[[int], None],
+        *,
+        key: bytes,
+        columns: tuple[str, ...],
+        units: Mapping[str, str],
+        standby: Follower | None = None,
+        progress: Progress = silent,
+    ) -> Service:
+        """Become the writer of the log and be ready to decide.
+
+        standby: a state that follows the log already; else it is recovered first. wake: see `Engine`. LedgerError: another writer
+        is there, or the log is damaged. A bundle that cannot be used is an alarm, not an error: the one used last, or the fallback
+        rules, decide.
+        """
+        follower = standby or recover(files, config.snapshots, key, progress)
+        log = Log.open(files, take_over=standby is not None)
+        while follower.follow():
+            pass  # what came between; the log is ours now
+        state = follower.state
+        assert state.next_lsn == log.next_lsn, "everything in the log is in the state"
+        secret = _secret(config.folder)
+        base = FeatureSet.load(config.features)
+        service = Service(config, clock, None, store, force.Slots(canary_share=config.canary_share), secret, units, base)  # type: ignore[arg-type]
+        service._load_at_start(state)
+        service._begin(log, state, columns)
+        service.engine = Engine(state, log, service._in_force(state), clock, wake, queue_max=config.queue_max)
+        service.engine.reason_budget_ns = int(config.reason_budget_ms * 1e6)
+        return service
+
+    # --- what a log begins with ----------------------------------------------------------------------------------
+
+    def _begin(self, log: Log, state: State, columns: tuple[str, ...]) -> None:
+        """Log what is not active yet or not as it must be: columns, policy, rules, slots, features."""
+        now = max(state.received_us, self.clock.now_us())
+        records: list[Record] = []
+
+        def activate(what: str, content: str | None, body: dict[str, Any], why: str) -> None:
+            records.append(Activated(what, content, body, BY_ITSELF, why, now))
+
+        if state.columns != columns:
+            records.append(Configured(columns, key_id(state.key)))
+        if "policy" not in state.active:
+            policy = load_policy(self.config.policy)
+            activate("policy", hash_of(policy.to_dict()), policy.to_dict(), "a new log")
+        rules = force.rules_of(state)
+        if "rules" not in state.active:
+            rules = RuleSet.load(self.config.rules)
+            activate("rules", rules.hash, rules.to_dict(), "a new log")
+        for slot in force.SLOTS:
+            loaded = getattr(self.slots, slot)
+            said = state.active[slot][1].hash if slot in state.active else None
+            if (loaded.hash if loaded else None) != said:
+                activate(slot, loaded.hash if loaded else None, {}, "as the store has it")
+        features = force.wanted_features(self.base, self.slots, rules)
+        if "features" not in state.active:
+            activate("features", features.hash, features.to_dict(), "a new log")
+        else:
+            features = merged(state.features, features)
+            if features.hash != state.active["features"][1].hash:
+                activate("features", features.hash, features.to_dict(), "what models and rules read")
+        if not records:
+            return
+        first = log.append(log.epoch, [encode(record) for record in records])
+        log.flush()
+        state.note(first, records, *log.place)
+        for record in records:
+            state.change(record)
+
+    def _load_at_start(self, state: State) -> None:
+        for slot in force.SLOTS:
+            try:
+                hash_now = self.store.alias(f"{self.config.name}@{slot}")
+            except FraudloopError as error:
+                self.alarms[f"store:{slot}"] = str(error)
+                hash_now = state.active[slot][1].hash if slot in state.active else None
+            self.seen[slot] = hash_now
+            if hash_now is None:
+                continue
+            loaded = self._load(slot, hash_now)
+            if loaded is None and slot in state.active and state.active[slot][1].hash not in (None, hash_now):
+                loaded = self._load(slot, str(state.active[slot][1].hash))
+            if loaded is not None:
+                self.slots = self.slots.put(slot, loaded)
+
+    def _load(self, slot: str, name: str) -> Loaded | None:
+        """The bundle of a hash, ready; None and an alarm if it cannot be used."""
+        try:
+            try:
+                bundle = self.store.get(name)
+            except (StoreError, OSError):
+                kept = self.config.folder / "last-good" / name
+                if not kept.is_dir():
+                    raise
+                bundle = Bundle.load(kept)
+            loaded = load(bundle)
+            if slot == "champion":
+                keep_last_good(self.config.folder / "last-good", bundle)
+        except (FraudloopError, OSError) as error:
+            self.alarms[f"bundle:{slot}"] = f"{slot} {name[:12]} cannot be used: {error}"
+            return None
+        self.alarms.pop(f"bundle:{slot}", None)
+        return loaded
+
+    # --- while it runs -------------------------------------------------------------------------------------------
+
+    def look(self) -> list[tuple[str, str | None]]:
+        """The slots whose alias names another bundle than was seen last: (slot, hash). Reads three small files."""
+        out: list[tuple[str, str | None]] = []
+        for slot in force.SLOTS:
+            try:
+                now = self.store.alias(f"{self.config.name}@{slot}")
+            except FraudloopError as error:
+                self.alarms[f"store:{slot}"] = str(error)
+                continue
+            self.alarms.pop(f"store:{slot}", None)
+            if now != self.seen.get(slot):
+                self.seen[slot] = now
+                out.append((slot, now))
+        return out
+
+    def prepare(self, slot: str, name: str | None) -> Loaded | None:
+        """Load a bundle aside, check and warm it; for a thread of its own. None where the slot is to be empty or an alarm was raised."""
+        return None if name is None else self._load(slot, name)
+
+    def change_slot(self, slot: str, loaded: Loaded | None, why: str, who: str = BY_ITSELF) -> None:
+        """Put what `prepare` gave into its slot between the next two batches. RefoldNeeded if it reads what the kept events do not hold."""
+        slots = self.slots.put(slot, loaded)
+        records = self._features_for(slots, force.rules_of(self.engine.state), who, why)
+        records.append(Activated(slot, loaded.hash if loaded else None, {}, who, why, self.now_us()))
+
+        def apply() -> None:
+            self.slots = slots
+            self.refresh()
+
+        self.command(records, apply)
+
+    def _features_for(self, slots: force.Slots, rules: RuleSet, who: str, why: str) -> list[Record]:
+        """The activation of the union of features that these need, if it is not active."""
+        state = self.engine.state
+        features = merged(state.features, force.wanted_features(self.base, slots, rules))
+        if features.hash == state.features.hash:
+            return []
+        assert state.fold is not None
+        reasons = obstacles(state.fold.plan, compile_plan(features))
+        if reasons or state.fold.counts()["approximate_streams"]:
+            raise RefoldNeeded("the kept events do not hold all of it: " + "; ".join(reasons), features=features, reasons=reasons)
+        return [Activated("features", features.hash, features.to_dict(), who, why, self.now_us())]
+
+    def command(
+        self,
+        records: list[Record],
+        apply: Callable[[], None],
+        done: Callable[[int], None] = lambda lsn: None,
+        refuse: Callable[[FraudloopError], None] = lambda error: None,
+    ) -> None:
+        """Have records appended and applied between the next two batches."""
+        self.engine.commands.append(Command(records, apply, done, refuse))
+
+    def refresh(self) -> None:
+        """Make what is in force anew, after the state or the slots changed."""
+        self.engine.in_force = self._in_force(self.engine.state)
+
+    def _in_force(self, state: State) -> Any:
+        why = tuple(name for name, here in (("no_model", self.slots.champion is None),) if here)
+        return force.in_force(state, self.slots, self.secret, self.units, why)
+
+    def now_us(self) -> int:
+        """The wall clock, never behind the newest arrival."""
+        return max(self.engine.state.received_us, self.clock.now_us())
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def merged(now: FeatureSet, wanted: FeatureSet) -> FeatureSet:
+    """What is run now and what is wanted: nothing that is run is dropped, for that costs a fold and saves little."""
+    return now.merge(wanted)
+
+
+def load_policy(spec: str) -> DecisionPolicy:
+    """The shipped policy by name, or a TOML file."""
+    if spec == "default":
+        return DecisionPolicy.from_dict({"decline": 0.9, "review": 0.5})
+    return DecisionPolicy.from_dict(tomllib.loads(Path(spec).read_text("utf-8")), spec)
+
+
+def hash_of(body: Mapping[str, Any]) -> str:
+    """32 hex digits of a content."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def key_id(key: bytes) -> str:
+    """A name for a key that does not tell it."""
+    return hashlib.blake2b(key, digest_size=8).hexdigest()
+
+
+def keep_last_good(folder: Path, bundle: Bundle) -> None:
+    """A copy of the champion beside the log, for a day on which the store is away; older copies go."""
+    target = folder / bundle.hash
+    if not target.is_dir():
+        bundle.save(target)
+    for other in folder.iterdir():
+        if other.name != bundle.hash and not other.name.startswith("."):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _secret(folder: Path) -> bytes:
+    """The key of the draws, made once: who could choose it could choose who is let through."""
+    path = folder / "draw.key"
+    try:
+        return bytes.fromhex(path.read_text("ascii").strip())
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        secret = os.urandom(32)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secret.hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return secret
