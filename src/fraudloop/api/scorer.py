@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -143,7 +144,13 @@ class Scorer:
         connection.respond(
             200,
             msgspec.json.encode(
-                {"live": True, "ready": True, "degraded": bool(self.engine.in_force.why), "why": list(self.engine.in_force.why)}
+                {
+                    "live": True,
+                    "ready": True,
+                    "pid": os.getpid(),
+                    "degraded": bool(self.engine.in_force.why),
+                    "why": list(self.engine.in_force.why),
+                }
             ),
         )
 

@@ -31,7 +31,7 @@ _PINGS_MISSED_MAX: Final = 5
 _END_S: Final = 30.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Child:
     """A process and what it said. role: of the commands. said: its last word, '' before the first."""
 
@@ -64,6 +64,9 @@ class Supervisor:
         self._others: dict[str, Child] = {}
         self._failures: dict[str, int] = {}
         self._stopping = False
+        #: Held while one process takes over from another.
+        self._changing = asyncio.Lock()
+        self._family: set[Child] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
@@ -107,6 +110,7 @@ class Supervisor:
         )  # fmt: skip
         os.close(told)
         child = Child(role, process, time.monotonic())
+        self._family.add(child)
         self._keep(self._listen(child, ready))
         self._keep(self._mourn(child))
         return child
@@ -129,16 +133,18 @@ class Supervisor:
     async def _mourn(self, child: Child) -> None:
         """Wait for a child's end, and replace it."""
         code = await child.process.wait()
+        self._family.discard(child)
         child.word.set()
         if self._stopping:
             return
         if child is self._active:
             self._say(f"process {child.process.pid} that decided has ended ({_why(code)})")
-            await self._replace_active()
+            async with self._changing:
+                await self._replace_active()
         elif child is self._standby:
             self._say(f"process {child.process.pid} that stood by has ended ({_why(code)})")
             await self._pause(child)
-            if self._standby is child and not self._is_stopping():
+            if not self._is_stopping() and self._standby is child:
                 self._standby = await self._start("standby")
         else:
             self._say(f"{child.role} has ended ({_why(code)})")
@@ -149,6 +155,8 @@ class Supervisor:
     async def _replace_active(self) -> None:
         begin = time.monotonic()
         heir, self._standby = self._standby, None
+        if heir is not None:
+            await heir.word.wait()  # it may still be reading the log; a fresh one would have to as well
         if heir is not None and heir.process.returncode is None and heir.said == "standby":
             self._active = heir
             heir.word.clear()
@@ -156,8 +164,6 @@ class Supervisor:
         else:
             if self._active is not None:
                 await self._pause(self._active)
-            if heir is not None:  # it was not ready; it can stand by for the new one
-                self._standby = heir
             self._active = await self._start("active")
         active = self._active
         await active.word.wait()
@@ -208,10 +214,11 @@ class Supervisor:
 
     async def _stop(self) -> int:
         """End the family: who decides first, so that all that was taken is answered."""
-        self._stopping = True
+        async with self._changing:
+            self._stopping = True
+            code = await _end(self._active)
+        await asyncio.gather(*(_end(child) for child in list(self._family)))
         self._listener.close()
-        code = await _end(self._active)
-        await asyncio.gather(*(_end(child) for child in [self._standby, *self._others.values()]))
         for task in list(self._tasks):
             task.cancel()
         return code
@@ -223,7 +230,8 @@ async def _end(child: Child | None) -> int:
     with contextlib.suppress(ProcessLookupError):
         child.process.terminate()
     try:
-        return await asyncio.wait_for(child.process.wait(), _END_S)
+        # One that somebody killed before it was told to end has nothing more to answer: the log has all of it.
+        return max(0, await asyncio.wait_for(child.process.wait(), _END_S))
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             child.process.kill()
