@@ -16,7 +16,7 @@ from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import verify
 from fraudloop.settings import DEFAULT_HASH_KEY
 from tests.conftest import PROVE
-from tests.service import Load, clean_state, payments, serving, start, wait_for
+from tests.family import Load, clean_state, payments, serving, start, wait_for
 
 KILLS = 50 if PROVE else 5
 
