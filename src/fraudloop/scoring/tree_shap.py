@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fraudloop.compiled import njit
 from fraudloop.scoring.lanes import load, splat, store
-from fraudloop.scoring.trees import TreeTable
+from fraudloop.scoring.trees import TreeTable, chain_table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -319,8 +319,6 @@ def row_sums(values: Floats) -> Floats:
 
 def warm() -> None:
     """Run the kernels once, so that their machine code is ready."""
-    whole, real = np.zeros(1, np.int32), np.ones(1)
-    leaf = TreeTable(0.0, whole, whole, whole, np.zeros(1), np.zeros(2, np.int32), np.zeros(1, np.uint8), real, real, 1, True, True)
-    values = tree_shap(leaf).contributions(np.zeros((1, 1)))
+    values = tree_shap(chain_table(1, single=True)).contributions(np.zeros((1, 1)))
     gather(values, np.zeros(1, np.int64), 1.0, np.zeros((1, 1)))
     row_sums(values)
