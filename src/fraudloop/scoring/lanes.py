@@ -111,6 +111,26 @@ at_most, at_most_or_missing = (_comparison("<=", missing=missing) for missing in
 
 
 @intrinsic
+def pack(typing: Any, flags: Any) -> Any:
+    """Eight flags as the bits of a byte, the first the lowest."""
+    byte = ir.IntType(8)
+    return types.uint8(flags), lambda context, builder, signature, values: builder.bitcast(values[0], byte)
+
+
+@intrinsic
+def unpack(typing: Any, byte: Any) -> Any:
+    """The bits of a byte as eight flags."""
+    flags = Lanes(types.boolean, 8)
+    return flags(types.uint8), lambda context, builder, signature, values: builder.bitcast(values[0], flags.vector)
+
+
+@intrinsic
+def choose(typing: Any, flags: Any, one: Any, other: Any) -> Any:
+    """By lane `one` where the flag is set, else `other`."""
+    return one(flags, one, other), lambda context, builder, signature, values: builder.select(*values)
+
+
+@intrinsic
 def strike(typing: Any, bits: Any, spared: Any, mask: Any) -> Any:
     """By lane `bits & mask`; `bits` where spared."""
 
