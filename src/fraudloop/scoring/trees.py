@@ -103,7 +103,7 @@ class TreeTable:
             return self.walked(x)
         assert x.ndim == 2 and x.shape[1] == self.inputs, "the trees read another number of columns"
         out = np.full(len(x), self.base)
-        _strike(np.ascontiguousarray(x), out, *self._bits)
+        _strike(np.require(x, np.float64, ("C", "W")), out, *self._bits)
         return out
 
     def walked(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
