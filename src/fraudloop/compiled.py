@@ -30,8 +30,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 KERNEL_MODULES = (
     "fraudloop.features.warm",
     "fraudloop.door.identity",
+    "fraudloop.scoring.logarithm",
+    "fraudloop.scoring.preprocessing",
     "fraudloop.scoring.trees",
     "fraudloop.scoring.tree_shap",
+    "fraudloop.scoring.calibration",
     "fraudloop.decisions.rule_program",
     "fraudloop.engine.known",
 )
@@ -40,9 +43,12 @@ KERNEL_MODULES = (
 KERNEL_SOURCES = (
     "door/identity.py",
     "features/*.py",
+    "scoring/logarithm.py",
+    "scoring/preprocessing.py",
     "scoring/trees.py",
     "scoring/tree_shap.py",
     "scoring/lanes.py",
+    "scoring/calibration.py",
     "decisions/rule_program.py",
     "engine/known.py",
     "limits.py",
