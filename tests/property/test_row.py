@@ -97,7 +97,7 @@ BODIES = st.fixed_dictionaries({"transaction_id": st.one_of(st.just("t-1"), TEXT
 
 @pytest.mark.parametrize("door", list(DOORS.values()), ids=list(DOORS))
 @given(body=BODIES)
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_the_quick_the_exact_and_the_table_s_way_say_the_same(door: RowDoor, body: dict[str, Any]) -> None:
     wanted = door._by_table(body)
     exact = door._exactly(body)

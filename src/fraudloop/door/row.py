@@ -125,22 +125,10 @@ class RowDoor:
 
         received_us: when it arrived, in microseconds since 1970 UTC; a `received_at` in the body is then dropped.
         """
-        return self._admit(body, received_us, False)
-
-    def admit_bytes(self, raw: bytes, received_us: int | None = None) -> Admission:
-        """The same from the bytes of a request. What is no JSON object is refused by `body.json` or `body.object`."""
-        body = read_object(self._decode, raw)
-        if isinstance(body, Refusal):
-            return Admission(None, (body,))
-        # Where the whole text holds no 13 digits in a row, no value does.
-        no_card = _THIRTEEN not in raw.translate(_DIGITS, _BETWEEN) and b"\\" not in raw
-        return self._admit(body, received_us, no_card)
-
-    def _admit(self, body: Mapping[str, Any], received_us: int | None, no_card: bool) -> Admission:
         columns = self._told if received_us is None else self._stamped
         if columns.is_plain:
             try:
-                done = columns.quickly(body, no_card)
+                done = columns.quickly(body)
             except (_Strange, Wrong, TypeError):  # a list has no hash
                 done = columns.exactly(body)
         else:
@@ -149,8 +137,15 @@ class RowDoor:
             done.row["received_at"] = received_us
         return done
 
+    def admit_bytes(self, raw: bytes, received_us: int | None = None) -> Admission:
+        """The same from the bytes of a request. What is no JSON object is refused by `body.json` or `body.object`."""
+        body = read_object(self._decode, raw)
+        if isinstance(body, Refusal):
+            return Admission(None, (body,))
+        return self.admit(body, received_us)
+
     def _quickly(self, body: Mapping[str, Any]) -> Admission:
-        return self._told.quickly(body, False)
+        return self._told.quickly(body)
 
     def _exactly(self, body: Mapping[str, Any]) -> Admission:
         return self._told.exactly(body)
@@ -214,11 +209,14 @@ class _Columns:
         except Wrong:
             self._is_quick = False
         self._to_base = _BaseAmounts(rates)
+        #: Decimals of amounts by currency, and of all others.
+        self._exponents: dict[str, int] = {} if shape.minor else dict(EXPONENTS)
+        self._exponent_else = 0 if shape.minor else UNKNOWN_EXPONENT
 
     # --- the quick way ----------------------------------------------------------------------------------------------
 
-    def quickly(self, body: Mapping[str, Any], no_card: bool) -> Admission:
-        """In one pass; no_card: whether it is sure that no text in the body holds 13 digits in a row."""
+    def quickly(self, body: Mapping[str, Any]) -> Admission:
+        """In one pass; `_Strange` where it is not sure, `Wrong` or TypeError where a value cannot be read."""
         if not self._is_quick:
             raise _Strange
         got: dict[str, Any] = {}
@@ -239,29 +237,31 @@ class _Columns:
                         got[name] = read(part)
                     else:
                         dropped += 1
-                        _no_card(part, no_card)
+                        _no_card(part)
             else:
                 dropped += 1
-                _no_card(value, no_card)
+                _no_card(value)
         if len(got) != fields - dropped or fields > COLUMNS_MAX:
             raise _Strange  # two names of one field: which counts is for the shape to say
-        if not no_card:
-            for value in got.values():
-                if type(value) is str and len(value) > 12 and _holds_card(value):
-                    raise _Strange
         currency = got.get("currency")
-        minor = self._minor(got.pop("amount", None), currency)
-        row = self._empty.copy()
-        row.update(got)
+        amount = got.pop("amount", None)
+        exponent = self._exponents.get(currency, self._exponent_else)  # type: ignore[arg-type]
+        if type(amount) is float and 0.0 <= amount < 1e9:
+            scaled = amount * _FLOAT_POWERS[exponent]
+            minor = round(scaled)
+            if scaled != minor and abs(scaled - minor) > min(minor * FLOAT_NOISE, FLOAT_NOISE_MAX):
+                minor = self._minor(amount, exponent)
+        else:
+            minor = self._minor(amount, exponent)
+        row = {**self._empty, **got}
         moment = got.get("timestamp")
         if minor is None or moment is None or row["transaction_id"] is None:
             raise _Strange
         row["timestamp"] = time_us = moment[0]
         if moment[1] is not None and "utc_offset" not in got:
             row["utc_offset"] = moment[1]
-        for a, b in PLACES:
-            if (row[a] is None) != (row[b] is None):
-                raise _Strange
+        if (row["latitude"] is None) != (row["longitude"] is None) or (row["home_latitude"] is None) != (row["home_longitude"] is None):
+            raise _Strange
         row["amount_minor"] = minor
         base, row["rate_version"] = self._to_base(minor, currency, time_us)
         row["amount_base"] = base
@@ -273,18 +273,11 @@ class _Columns:
             row["zone_offset"] = values.zone_offset(time_us, self._zone)
         return Admission(row) if base is not None else Admission(row, (), _without_rate(currency))
 
-    def _minor(self, amount: Any, currency: str | None) -> int | None:
-        """Minor units of an amount; what is not plainly a float or an integer is read exactly."""
-        shape = self.shape
-        exponent = 0 if shape.minor else EXPONENTS.get(currency, UNKNOWN_EXPONENT)  # type: ignore[arg-type]
-        if type(amount) is float and 0.0 <= amount < 1e9:
-            scaled = amount * _FLOAT_POWERS[exponent]
-            whole = round(scaled)
-            if abs(scaled - whole) <= min(whole * FLOAT_NOISE, FLOAT_NOISE_MAX):
-                return whole
-        elif type(amount) is int and 0 <= amount < 1_000_000_000:
+    def _minor(self, amount: Any, exponent: int) -> Any:
+        """Minor units of an amount that is not plainly a float."""
+        if type(amount) is int and 0 <= amount < 1_000_000_000:
             return amount * _POWERS[exponent]
-        return values.amount(_scalar(amount), exponent, round_finer=shape.round_finer, negative=shape.negative)
+        return values.amount(_scalar(amount), exponent, round_finer=self.shape.round_finer, negative=self.shape.negative)
 
     # --- the exact way ----------------------------------------------------------------------------------------------
 
@@ -304,7 +297,7 @@ class _Columns:
             given = shape.constants[name] if column is None else columns[column]
             try:
                 if name == "amount":
-                    exponent = 0 if shape.minor else EXPONENTS.get(got.get("currency") or "", UNKNOWN_EXPONENT)
+                    exponent = self._exponents.get(got.get("currency") or "", self._exponent_else)
                     got[name] = values.amount(given, exponent, round_finer=shape.round_finer, negative=shape.negative)
                 elif name == "timestamp":
                     given_offset = "utc_offset" in fields or "utc_offset" in shape.constants
@@ -464,13 +457,14 @@ def _exact_readers(shape: Shape, numbers: Mapping[str, int | None], words: tuple
 
 def _quick_readers(shape: Shape, exact: Mapping[str, Read], numbers: Mapping[str, int | None]) -> dict[str, Read]:
     """The same, sooner: what is written as usual is taken at a glance, the rest is read exactly."""
-    quick: dict[str, Read] = {name: _Words(read).__getitem__ for name, read in exact.items()}
+    quick: dict[str, Read] = {name: _Words(read, {None: None}).__getitem__ for name, read in exact.items()}
+    quick |= {name: _Words(exact[name], {None: None, True: True, False: False}).__getitem__ for name in FLAG_FIELDS}
     quick |= dict.fromkeys((*ID_FIELDS, "ip"), _identifier)
     quick["amount"] = exact["amount"]
     for name, most in _DEGREES.items():
         quick[name] = _latitude if most == 90 else _longitude
-    quick["timestamp"] = partial(_time, exact=exact["timestamp"], unit=shape.unit)
-    quick["received_at"] = partial(_received, exact=exact["received_at"], unit=shape.unit)
+    quick["timestamp"] = _time_reader(exact["timestamp"], shape.unit)
+    quick["received_at"] = _moment_reader(exact["received_at"], shape.unit)
     for name in numbers:
         quick[name] = partial(_small_number, exact=exact[name])
     return quick
@@ -479,14 +473,16 @@ def _quick_readers(shape: Shape, exact: Mapping[str, Read], numbers: Mapping[str
 class _Words(dict[Any, Any]):
     """What texts that come again and again were read as; bounded, and emptied when it is full."""
 
-    def __init__(self, read: Read) -> None:
-        self._read = read
+    def __init__(self, read: Read, known: Mapping[Any, Any]) -> None:
+        super().__init__(known)
+        self._known, self._read = known, read
 
     def __missing__(self, value: Any) -> Any:
-        read = self._read(_scalar(value))
+        read = _plain(self._read(_scalar(value)))
         if type(value) is str and len(value) <= _WORD_CHARACTERS_MAX:
             if len(self) >= WORDS_REMEMBERED_MAX:
                 self.clear()
+                self.update(self._known)
             self[value] = read
         return read
 
@@ -516,48 +512,68 @@ _OFFSETS: Final = {
 del _OFFSETS["-00:00"]  # says the moment, and no offset
 
 
-def _time(value: Any, exact: Read, unit: str | None) -> tuple[int, int | None] | None:
+def _time_reader(exact: Read, unit: str | None) -> Read:
     """Microseconds since 1970 and the offset given, of 2026-01-31T12:00:00, fraction and Z or offset; the rest exactly."""
-    if unit is None and type(value) is str:
-        second, tail = _SECONDS.get(value[16:19]), value[19:]
-        if second is not None and tail:
-            if tail == "Z" and (at := _MINUTES[value[:16]] + second) <= TIMESTAMP_MAX_US:
-                return at, None
-            digits, own = "", None
+    minutes, seconds, offsets = _MINUTES, _SECONDS, _OFFSETS
+
+    def read(value: Any) -> Any:
+        if type(value) is str:
+            second = seconds.get(value[16:19])
+            tail = value[19:]
+            if second is None or not tail or unit is not None:
+                return exact(value)
+            own = None
             if tail[-1] == "Z":
                 digits = tail[1:-1]
-            elif (own := _OFFSETS.get(tail[-6:])) is not None:
+            elif (own := offsets.get(tail[-6:])) is not None:
                 digits = tail[1:-6]
-            if tail[0] == "." and digits.isdecimal() and digits.isascii() and len(digits) <= 18:
+                if len(tail) == 6:
+                    tail = "Z"
+            else:
+                return exact(value)
+            if tail != "Z":
+                if tail[0] != "." or len(digits) > 18 or not digits.isdecimal() or not digits.isascii():
+                    return exact(value)
                 second += int(digits) if len(digits) == 6 else int(digits[:6].ljust(6, "0"))
-                digits = ""
-            elif own is None or len(tail) != 6:
-                digits = "?"
-            if not digits:
-                at = _MINUTES[value[:16]] + second - (own or 0) * 60_000_000
-                if TIMESTAMP_MIN_US <= at <= TIMESTAMP_MAX_US:
-                    return at, own
-        found: tuple[int, int | None] | None = exact(value)
-        return found
-    if value is None:
-        return None
-    value = _scalar(value)
-    if isinstance(value, bool) or (unit is None and not isinstance(value, str)):
-        raise _Strange
-    found = exact(value)
-    return found
+            at = minutes[value[:16]] + second
+            if own is not None:
+                at -= own * 60_000_000
+            return (at, own) if TIMESTAMP_MIN_US <= at <= TIMESTAMP_MAX_US else exact(value)
+        value = _scalar(value)
+        if value is None:
+            return None
+        if isinstance(value, bool) or (unit is None and not isinstance(value, str)):
+            raise _Strange
+        return exact(value)
+
+    return read
 
 
-def _received(value: Any, exact: Read, unit: str | None) -> int | None:
-    moment = _time(value, exact, unit)
-    return None if moment is None else moment[0]
+def _moment_reader(exact: Read, unit: str | None) -> Read:
+    """The same without the offset."""
+    time = _time_reader(exact, unit)
+
+    def read(value: Any) -> Any:
+        moment = time(value)
+        return None if moment is None else moment[0]
+
+    return read
 
 
 def _identifier(value: Any) -> str | None:
     """Printable text without blanks around it as it is; the rest exactly."""
     if type(value) is str and 0 < len(value) <= ID_BYTES_MAX and value.isascii() and value.strip() is value:
+        if len(value) > 12 and _holds_card(value):
+            raise _Strange
         return value
-    return values.identifier(_scalar(value))
+    return _plain(values.identifier(_scalar(value)))
+
+
+def _plain(read: Any) -> Any:
+    """What was read, if it is no text with a card number in it; else _Strange."""
+    if type(read) is str and len(read) > 12 and _holds_card(read):
+        raise _Strange
+    return read
 
 
 def _latitude(value: Any) -> int | None:
@@ -621,10 +637,10 @@ def _card_in(value: Scalar) -> bool:
     return holds_pan(str(int(value)))
 
 
-def _no_card(value: object, no_text: bool) -> None:
-    """_Strange if a card number might be in it; no_text: it is sure that none is in text."""
+def _no_card(value: object) -> None:
+    """_Strange if a card number might be in it."""
     if type(value) is str:
-        if not no_text and len(value) > 12 and _holds_card(value):
+        if len(value) > 12 and _holds_card(value):
             raise _Strange
     elif isinstance(value, int | float):
         if not -1e12 < value < 1e12:
@@ -723,8 +739,8 @@ class _BaseAmounts:
         if found is None:
             return None, None
         starts, factors = found
-        at = bisect_right(starts, time_us) - 1
-        factor = factors[at] if at >= 0 else None
+        at = -1 if time_us >= starts[-1] else bisect_right(starts, time_us) - 1
+        factor = factors[at] if at >= 0 or time_us >= starts[-1] else None
         if factor is None:
             return None, None
         top, bottom, version = factor

@@ -459,7 +459,7 @@ def _epoch(value: Any, unit: str) -> int | None:
         scaled = value * float(factor)
         if not abs(scaled) < 2.0**62:
             return None
-        whole = round(scaled) if abs(scaled - int(scaled)) != 0.5 else int(scaled) + (1 if scaled > 0 else -1)
+        whole = round(scaled)
         return whole // 1_000 if unit == "ns" else whole
     text = text_of(value)
     if text is None:
