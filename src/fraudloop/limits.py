@@ -102,6 +102,11 @@ ID_BYTES_MAX: Final = 1_024
 #: The longest other text (category, status, free column) in UTF-8 bytes; a category is a word, not a document.
 TEXT_BYTES_MAX: Final = 1_024
 
+#: Words (categories, countries, minutes) whose reading the door for one transaction remembers, each kind apart. Fewer: the 5,000
+#: cities or categories of a large caller would be read anew each time. More: a sender of ever new words would grow the scorer
+#: by more than a megabyte a field before they are forgotten.
+WORDS_REMEMBERED_MAX: Final = 8_192
+
 #: How old or how far in the future the time of an event may be at all: 1970 to 2100. Outside is a wrong unit
 #: (seconds read as milliseconds); inside, what a key remembers of a time fits the bits it has (seconds in 32, days in 16).
 TIMESTAMP_MIN_US: Final = 0
