@@ -53,6 +53,10 @@ class StoreConflict(FraudloopError):
     """Somebody else moved the alias first; look at the history and decide again."""
 
 
+class PublishConflict(FraudloopError):
+    """Somebody else published first; look at what is in force now, and publish again if it still should be."""
+
+
 class SnapshotError(FraudloopError):
     """The snapshot cannot be restored; rebuild the state by folding the log again."""
 

@@ -146,6 +146,23 @@ RULE_NODES_MAX: Final = 256
 #: Rules of a set. Some hundred are usual with banks; a thousand of some ten parts each are 10 µs a payment.
 RULES_MAX: Final = 1_000
 
+# --- control -----------------------------------------------------------------------------------------------------
+
+#: Characters of who or why of a change. Less than a sentence or two says nothing; more is a document, which belongs elsewhere.
+CONTROL_TEXT_CHARACTERS_MAX: Final = 2_000
+
+#: Entries that one command sets or takes away. They are one group of the log, written between two batches: 10,000 are about a
+#: millisecond in which nothing is decided. Fewer: the import of a shared fraud list takes hours of commands.
+ENTRIES_A_COMMAND_MAX: Final = 10_000
+
+#: Entries of block, allow and watch lists together. Smaller: a large issuer's stolen cards do not fit. Larger: more than about
+#: 1 GB of the scorer's memory for what is better a feature.
+ENTRIES_MAX: Final = 1_000_000
+
+#: Bytes of all published named lists, which are one record of the log: words like countries, categories, domains. Larger ones are
+#: entries of an entity, or a column of one's own.
+NAMED_LISTS_BYTES_MAX: Final = 512 * 1024
+
 # --- the log -----------------------------------------------------------------------------------------------------
 
 #: One record: an event or a decision with its vector (512 features are 4 kB). Larger is not a payment but a document.
@@ -232,5 +249,8 @@ assert WINDOWS_MAX <= FEATURES_MAX, "a feature has one window"
 assert LOG_RECORD_BYTES_MAX < LOG_GROUP_BYTES_MAX < LOG_SEGMENT_BYTES < 2**32, (
     "a segment holds groups, a group records; lengths fit 32 bits"
 )
+assert NAMED_LISTS_BYTES_MAX < LOG_RECORD_BYTES_MAX, "the named lists fit a record"
+assert ENTRIES_A_COMMAND_MAX <= LOG_RECORDS_MAX, "a command is one group of the log"
+assert ENTRIES_A_COMMAND_MAX * ID_BYTES_MAX < LOG_GROUP_BYTES_MAX, "with the longest ids too"
 assert SIMULATED_TRANSACTIONS_MAX < 10**10, "ids have ten digits"
 assert SIMULATED_CUSTOMERS_MAX * 8 < 2**30, "devices of customers lie below those of fraudsters"
