@@ -12,9 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from fraudloop.door.row import Row
+from fraudloop.door.row import Row, same_body
 from fraudloop.engine.deciding import InForce, decisions_of, judge, reasons_of
 from fraudloop.engine.flusher import Flusher
 from fraudloop.engine.state import State
@@ -302,11 +302,3 @@ class Engine:
             self.log.close()
         else:
             self._files.close()
-
-
-_OUTSIDE: Final = frozenset({"received_at", "zone_offset", "amount_base", "rate_version"})
-
-
-def same_body(a: Any, b: Any) -> bool:
-    """Whether two canonical rows are one body: equal but for what the door or the arrival makes."""
-    return all(a.get(name) == b.get(name) for name in a.keys() | b.keys() if name not in _OUTSIDE)

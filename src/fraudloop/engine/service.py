@@ -8,10 +8,8 @@ service.look()          have the aliases of the store moved? load aside, then sw
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from fraudloop.clock import Clock
-from fraudloop.decisions.decide import DecisionPolicy
+from fraudloop.decisions.policy import DecisionPolicy
 from fraudloop.decisions.rules import RuleSet
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.row import Row
@@ -110,8 +108,8 @@ class Service:
         if state.columns != columns:
             records.append(Configured(columns, key_id(state.key)))
         if "policy" not in state.active:
-            policy = load_policy(self.config.policy)
-            activate("policy", hash_of(policy.to_dict()), policy.to_dict(), "a new log")
+            policy = DecisionPolicy.load(self.config.policy)
+            activate("policy", policy.hash, policy.to_dict(), "a new log")
         rules = force.rules_of(state)
         if "rules" not in state.active:
             rules = RuleSet.load(self.config.rules)
@@ -272,18 +270,6 @@ def warm(state: State, in_force: InForce) -> None:
 def merged(now: FeatureSet, wanted: FeatureSet) -> FeatureSet:
     """What is run now and what is wanted: nothing that is run is dropped, for that costs a fold and saves little."""
     return now.merge(wanted)
-
-
-def load_policy(spec: str) -> DecisionPolicy:
-    """The shipped policy by name, or a TOML file."""
-    if spec == "default":
-        return DecisionPolicy.from_dict({"decline": 0.9, "review": 0.5})
-    return DecisionPolicy.from_dict(tomllib.loads(Path(spec).read_text("utf-8")), spec)
-
-
-def hash_of(body: Mapping[str, Any]) -> str:
-    """32 hex digits of a content."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def key_id(key: bytes) -> str:
