@@ -30,6 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 KERNEL_MODULES = (
     "fraudloop.features.warm",
     "fraudloop.door.identity",
+    "fraudloop.door.spread",
     "fraudloop.scoring.trees",
     "fraudloop.scoring.tree_shap",
     "fraudloop.decisions.rule_program",
@@ -38,6 +39,8 @@ KERNEL_MODULES = (
 #: Sources that the machine code depends on, relative to the package: a change in any of them makes all of it stale.
 KERNEL_SOURCES = (
     "door/identity.py",
+    "door/spread.py",
+    "door/events.py",
     "features/*.py",
     "scoring/trees.py",
     "scoring/tree_shap.py",
