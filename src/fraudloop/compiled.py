@@ -32,6 +32,7 @@ KERNEL_MODULES = (
     "fraudloop.door.identity",
     "fraudloop.scoring.logarithm",
     "fraudloop.scoring.preprocessing",
+    "fraudloop.door.spread",
     "fraudloop.scoring.trees",
     "fraudloop.scoring.tree_shap",
     "fraudloop.scoring.calibration",
@@ -42,6 +43,8 @@ KERNEL_MODULES = (
 #: Sources that the machine code depends on, relative to the package: a change in any of them makes all of it stale.
 KERNEL_SOURCES = (
     "door/identity.py",
+    "door/spread.py",
+    "door/events.py",
     "features/*.py",
     "scoring/logarithm.py",
     "scoring/preprocessing.py",
