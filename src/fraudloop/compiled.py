@@ -33,6 +33,7 @@ KERNEL_MODULES = (
     "fraudloop.scoring.trees",
     "fraudloop.scoring.tree_shap",
     "fraudloop.decisions.rule_program",
+    "fraudloop.ledger.punctured",
     "fraudloop.engine.known",
 )
 
@@ -44,6 +45,7 @@ KERNEL_SOURCES = (
     "scoring/tree_shap.py",
     "scoring/lanes.py",
     "decisions/rule_program.py",
+    "ledger/punctured.py",
     "engine/known.py",
     "limits.py",
 )
