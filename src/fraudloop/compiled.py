@@ -37,6 +37,7 @@ KERNEL_MODULES = (
     "fraudloop.scoring.tree_shap",
     "fraudloop.scoring.calibration",
     "fraudloop.decisions.rule_program",
+    "fraudloop.ledger.punctured",
     "fraudloop.engine.known",
 )
 
@@ -53,6 +54,7 @@ KERNEL_SOURCES = (
     "scoring/lanes.py",
     "scoring/calibration.py",
     "decisions/rule_program.py",
+    "ledger/punctured.py",
     "engine/known.py",
     "limits.py",
 )
