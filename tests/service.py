@@ -99,7 +99,9 @@ class MemoryEngine:
         elif name not in self.known:
             ticket.refuse(NotFoundError(f"no payment {str(name)[:50]!r}", field="transaction_id"))
         else:
-            told = Labelled(self.known[str(name)], str(name), bool(fraud), source, 1, None, 1, 0, int(bool(fraud)), 1, None, SOURCE_RANKS[source])
+            told = Labelled(
+                self.known[str(name)], str(name), bool(fraud), source, 1, None, 1, 0, int(bool(fraud)), 1, None, SOURCE_RANKS[source]
+            )
             self.labels[str(name)] = (len(self.log), told)
             ticket.noted(len(self.log), in_force=bool(fraud))
 
@@ -126,7 +128,12 @@ def decision(amount_base: Any, outcome: int | None = None) -> Decision:
 
 class MemoryControl:
     def __init__(self) -> None:
-        self.held: dict[str, Any] = {"rules": {"hash": "r0", "rules": []}, "policy": {"hash": "p0"}, "lists": {}, "models": {"champion": None}}
+        self.held: dict[str, Any] = {
+            "rules": {"hash": "r0", "rules": []},
+            "policy": {"hash": "p0"},
+            "lists": {},
+            "models": {"champion": None},
+        }
         self.orders: list[tuple[Any, ...]] = []
 
     def read(self, what: str) -> Mapping[str, Any]:
@@ -253,7 +260,7 @@ def running(made: Parts | None = None, bounds: Bounds | None = None, inside: Pat
         scorer.listen(server)
         listening = await loop.create_server(server, "127.0.0.1", 0)
         within = None if inside is None else await loop.create_unix_server(Server(Inside(scorer)), str(inside))
-        found = Running(scorer, server, loop, listening.sockets[0].getsockname()[1])
+        found = Running(scorer, server, loop, listening.sockets[0].getsockname()[1])  # type: ignore[attr-defined]
         found.stop = asyncio.Event()  # type: ignore[attr-defined]
         out.append(found)
         ready.set()

@@ -278,6 +278,11 @@ class Connection(asyncio.Protocol):
                 return
             data = bytes(self._buffer)
             self._buffer.clear()
+            since, served = self._since, self._server.counters.requests
+            self._take_all(data)
+            if self._body is not None and self._server.counters.requests == served:
+                self._since = since  # a slow head leaves its body the less time
+            return
         self._take_all(data)
 
     # --- requests ------------------------------------------------------------------------------------------------
@@ -538,14 +543,15 @@ def parse(data: bytes) -> Head | Bad:
     if b"\r" in plain or b"\n" in plain or b"\0" in plain or b"\r\n " in data or b"\r\n\t" in data:
         return Bad(400, "a line of the head ends with CR LF, and no line goes on in the next")
     reader = _HeadReader()
-    upgrade = False
     try:
         parser = httptools.HttpRequestParser(reader)
         parser.feed_data(data + b"\r\n\r\n")
     except httptools.HttpParserUpgrade:
-        upgrade = True  # asked for another protocol; it is answered in this one
-    except httptools.HttpParserError:
-        return Bad(400, "this is not a request of HTTP/1.1")
+        pass  # asked for another protocol; it is answered in this one
+    except httptools.HttpParserError as error:
+        text = str(error).lower()
+        field = next((name for name in ("transfer-encoding", "content-length") if name in text), "head")
+        return Bad(400, "this is not a request of HTTP/1.1" if field == "head" else "a body has one length, or comes in chunks", field)
     if not reader.complete_head:
         return Bad(400, "this is not a request of HTTP/1.1")
     version, method = parser.get_http_version(), parser.get_method().decode("latin-1")
@@ -578,7 +584,8 @@ def parse(data: bytes) -> Head | Bad:
         if headers["expect"].lower() != "100-continue":
             return Bad(417, "the only expectation met here is 100-continue", "expect")
         waits = True
-    keep_alive = "close" not in headers.get("connection", "").lower() if upgrade else parser.should_keep_alive()
+    said = {word.strip() for word in headers.get("connection", "").lower().split(",")}
+    keep_alive = "close" not in said if version == "1.1" else "keep-alive" in said
     return Head(
         method, url.path.decode("latin-1"), (url.query or b"").decode("latin-1"), headers, length, keep_alive, version == "1.0", waits
     )
