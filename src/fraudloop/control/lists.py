@@ -220,7 +220,7 @@ def _checked_id(entity: str, key: str, tokens: TokenKey, columns: Mapping[str, s
         near = f"; did you mean {close[0]!r}?" if close else ""
         raise InputError(f"{at}no entity {entity!r}{near}; there are {', '.join(columns)}", entity=entity)
     column = columns[entity]
-    if not isinstance(key, str) or not key.strip():
+    if not key.strip():
         raise InputError(f"{at}an entry needs an id", entity=entity)
     key = key.strip()
     if len(key.encode()) > ID_BYTES_MAX:

@@ -33,7 +33,7 @@ def added(*new: Entry, entries: Entries | None = None, kind: str = "block") -> E
 
 def test_an_entry_that_is_set_hits_and_one_that_is_taken_away_does_not() -> None:
     entries = added(Entry("device", " d1 ", NOW_US + 10), Entry("country", "Germany"))
-    rows = [{"device_id": "d1", "country": "FR"}, {"device_id": None, "country": "DE"}]
+    rows: list[dict[str, Any]] = [{"device_id": "d1", "country": "FR"}, {"device_id": None, "country": "DE"}]
     assert entries.look_up(rows, [NOW_US + 9] * 2).block.tolist() == [True, True]
     assert entries.look_up(rows, [NOW_US + 10] * 2).block.tolist() == [False, True]
     made = lists.remove(entries, "block", [Entry("country", "DEU")], **ABOUT)
