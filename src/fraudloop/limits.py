@@ -163,6 +163,33 @@ ENTRIES_MAX: Final = 1_000_000
 #: entries of an entity, or a column of one's own.
 NAMED_LISTS_BYTES_MAX: Final = 512 * 1024
 
+# --- guards ------------------------------------------------------------------------------------------------------
+
+#: The share of payments that one rule may act on before it is taken back. All alerts together are usually below one in a hundred.
+#: Smaller: a campaign of fraud, which a good rule is there to meet, would switch it off. Larger: a mistyped rule stops that many
+#: customers until somebody looks.
+GUARD_RULE_SHARE_MAX: Final = 0.05
+
+#: The same of a model: what its tiers decline, and what they review or decline. A drift of the input moves these first.
+GUARD_DECLINE_SHARE_MAX: Final = 0.05
+GUARD_STOP_SHARE_MAX: Final = 0.15
+
+#: Windows of a guard. The short one takes a bad rule back within seconds at a thousand payments a second; the long one sees it where a
+#: minute holds too few payments to tell.
+GUARD_WINDOWS_S: Final = (60, 3_600)
+
+#: Payments in a window before it is believed. Fewer: at a share of 5 % the chance alone makes 8 % of 100 payments now and then; of
+#: 500 payments it makes more than twice the limit less than once in 10^15 windows. More: a shop of 500 payments an hour has no guard.
+GUARD_PAYMENTS_MIN: Final = 500
+
+#: Payments after which shares are looked at again; with less traffic, at the next arrival in a later part of a window (a second). Fewer:
+#: a look costs about 10 µs, and a batch may have a few payments. More: so many more payments meet a bad rule.
+GUARD_LOOK_PAYMENTS: Final = 256
+
+#: The part of its limit that a share must fall to before a guard that has tripped may trip again. Nearer to 1: a share that
+#: swings about the limit raises an alarm with each swing. Smaller: a second fault soon after the first is not told.
+GUARD_RELEASE: Final = 0.8
+
 # --- the log -----------------------------------------------------------------------------------------------------
 
 #: One record: an event or a decision with its vector (512 features are 4 kB). Larger is not a payment but a document.
@@ -355,6 +382,8 @@ assert ENTRIES_A_COMMAND_MAX <= LOG_RECORDS_MAX, "a command is one group of the 
 assert ENTRIES_A_COMMAND_MAX * ID_BYTES_MAX < LOG_GROUP_BYTES_MAX, "with the longest ids too"
 assert LOG_SEGMENT_BYTES <= DISK_FULL_BYTES, "a segment that was begun can be written to its end"
 assert LOG_RECORDS_MAX >= EXPORT_ROWS, "a group fills a row group of the export at most a few times"
+assert GUARD_DECLINE_SHARE_MAX <= GUARD_STOP_SHARE_MAX < 1, "what is declined is stopped too"
+assert 0 < GUARD_RELEASE < 1, "a guard lets go below where it trips"
 assert SIMULATED_TRANSACTIONS_MAX < 10**10, "ids have ten digits"
 assert SIMULATED_CUSTOMERS_MAX * 8 < 2**30, "devices of customers lie below those of fraudsters"
 assert HTTP_HEAD_REMEMBERED_BYTES_MAX <= HTTP_HEAD_BYTES_MAX < HTTP_BODY_BYTES_MAX < HTTP_BATCH_BYTES_MAX <= HTTP_CONTROL_BYTES_MAX, (

@@ -58,7 +58,7 @@ def test_entries_hit_as_their_records_say(records: list[Listed], rows: list[dict
 @given(RECORDS)
 def test_entries_are_made_again_from_what_they_hold(records: list[Listed]) -> None:
     entries = Entries().apply_all(records)
-    again = Entries().apply_all(decode(encode(entry)) for entry in entries)  # type: ignore[misc]
+    again = Entries().apply_all(decode(encode(entry)) for entry in entries)  # type: ignore[misc, arg-type]
     assert list(again) == list(entries) and len(again) == len(list(entries))
 
 

@@ -52,7 +52,7 @@ class Version:
 def checked_person(who: str, why: str) -> tuple[str, str]:
     """Who changes something and why, without blanks around them; InputError if one is missing or too long."""
     for name, text in (("who", who), ("why", why)):
-        if not isinstance(text, str) or not text.strip():
+        if not text.strip():
             raise InputError(f"{name} is missing: every change names who made it, and why", key=name)
         if len(text) > CONTROL_TEXT_CHARACTERS_MAX:
             raise InputError(f"{name} has {len(text):,} characters; at most {CONTROL_TEXT_CHARACTERS_MAX:,}", key=name)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from fraudloop.control.change import Change, checked_person, format_time
-from fraudloop.decisions.entries import COLUMNS, KINDS, Entries
+from fraudloop.decisions.entries import COLUMNS, KINDS, Entries, Says
 from fraudloop.decisions.lists import NamedList
 from fraudloop.domain.country import alpha2
 from fraudloop.domain.transaction import COUNTRY_FIELDS, ID_FIELDS
@@ -186,7 +186,7 @@ def read_csv(text: str, where: str = "entries") -> list[Entry]:
     return out
 
 
-def write_csv(entries: Iterable[Listed]) -> str:
+def write_csv(entries: Iterable[Says]) -> str:
     """What `read_csv` reads, with who listed each and why."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
@@ -220,7 +220,7 @@ def _checked_id(entity: str, key: str, tokens: TokenKey, columns: Mapping[str, s
         near = f"; did you mean {close[0]!r}?" if close else ""
         raise InputError(f"{at}no entity {entity!r}{near}; there are {', '.join(columns)}", entity=entity)
     column = columns[entity]
-    if not isinstance(key, str) or not key.strip():
+    if not key.strip():
         raise InputError(f"{at}an entry needs an id", entity=entity)
     key = key.strip()
     if len(key.encode()) > ID_BYTES_MAX:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fraudloop.control.change import Change, check_expected, checked_person, flat_diff
 from fraudloop.decisions.policy import DecisionPolicy
-from fraudloop.domain.definitions import FeatureSet, Kind
+from fraudloop.domain.definitions import FeatureDefinition, FeatureSet, Kind
 from fraudloop.errors import DefinitionError, InputError
 from fraudloop.ledger.records import Activated
 
@@ -24,7 +24,7 @@ def publish(
     check_expected("policies", now, expected)
     if now is not None and new.hash == now.hash:
         raise InputError("this policy is in force already; nothing changes", hash=new.hash)
-    wanted = ()
+    wanted: tuple[FeatureDefinition, ...] = ()
     if new.cold_start is not None:
         name = new.cold_start.count
         definition = next((feature for feature in features.features if feature.name == name), None)

@@ -75,7 +75,7 @@ def publish(
     if unwatched:
         why = f"{why} (at once: {', '.join(unwatched)})"
     body = new.to_dict()
-    return Change((Activated("rules", new.hash, body, who, why, at_us),), new.hash, diff(before.to_dict(), body), wanted)
+    return Change((Activated("rules", new.hash, body, who, why, at_us),), new.hash, diff({} if now is None else now.body, body), wanted)
 
 
 def move(now: Activated | None, rule_id: str, to: State, *, features: FeatureSet, lists: Collection[str], **about: Any) -> Change:
@@ -109,7 +109,7 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]
     shared = [r.id for r in new.rules if old.get(r.id) is not None]
     if shared != [r.id for r in old.rules if new.get(r.id) is not None]:
         out.append("the order in which reasons are told changes")
-    if old.name and new.name != old.name:
+    if before and new.name != old.name:
         out.append(f"name {old.name!r} → {new.name!r}")
     return tuple(out)
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from fraudloop.ledger.records import Listed
 
 #: The lists, the weakest last: in this order an answer tells of them.
 KINDS: Final = ("block", "allow", "watch")
@@ -30,6 +28,25 @@ NEVER: Final = 2**63 - 1
 
 Bools = NDArray[np.bool_]
 Rows = Sequence[Mapping[str, Any]]
+
+
+class Says(Protocol):
+    """A record of the log about an entry (`ledger.records.Listed`): it is set, or taken away."""
+
+    @property
+    def list(self) -> str: ...
+    @property
+    def entity(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def expires_us(self) -> int | None: ...
+    @property
+    def removed(self) -> bool: ...
+    @property
+    def who(self) -> str: ...
+    @property
+    def why(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,7 @@ class Hits:
 class Entries:
     """The entries that the log says, changed by its records alone.
 
+    >>> from fraudloop.ledger.records import Listed
     >>> entries = Entries()
     >>> entries.apply(Listed("block", "device", "d1", 2_000, False, "ann", "stolen", 1_000))
     >>> hits = entries.look_up([{"device_id": "d1"}, {"device_id": "d1"}], [1_999, 2_000])
@@ -72,7 +90,7 @@ class Entries:
 
     def __init__(self, columns: Mapping[str, str] = COLUMNS) -> None:
         #: entity -> id -> list -> the entry.
-        self._of: dict[str, dict[str, dict[str, Listed]]] = {}
+        self._of: dict[str, dict[str, dict[str, Says]]] = {}
         #: entity -> its ids once more: asking a set costs two thirds of asking the keys.
         self._ids: dict[str, set[str]] = {}
         self._columns = {**COLUMNS, **columns}
@@ -81,13 +99,13 @@ class Entries:
     def __len__(self) -> int:
         return sum(len(lists) for ids in self._of.values() for lists in ids.values())
 
-    def __iter__(self) -> Iterator[Listed]:
+    def __iter__(self) -> Iterator[Says]:
         """Every entry, expired ones too, by entity, id and list."""
         for entity in sorted(self._of):
             for key in sorted(self._of[entity]):
                 yield from (lists[kind] for lists in (self._of[entity][key],) for kind in KINDS if kind in lists)
 
-    def apply(self, record: Listed) -> None:
+    def apply(self, record: Says) -> None:
         """Set or take away what a record says; records of named lists are left alone."""
         if record.list not in KINDS:
             return
@@ -95,6 +113,9 @@ class Entries:
             self._of.setdefault(record.entity, {}).setdefault(record.id, {})[record.list] = record
             self._ids.setdefault(record.entity, set()).add(record.id)
             return
+        self._remove(record)
+
+    def _remove(self, record: Says) -> None:
         ids = self._of.get(record.entity, {})
         lists = ids.get(record.id)
         if lists is None:
@@ -106,13 +127,13 @@ class Entries:
         if not ids:
             del self._of[record.entity], self._ids[record.entity]
 
-    def apply_all(self, records: Iterable[Listed]) -> Entries:
+    def apply_all(self, records: Iterable[Says]) -> Entries:
         """The same of several, in their order; gives itself."""
         for record in records:
             self.apply(record)
         return self
 
-    def get(self, kind: str, entity: str, key: str) -> Listed | None:
+    def get(self, kind: str, entity: str, key: str) -> Says | None:
         """An entry, expired or not."""
         return self._of.get(entity, {}).get(key, {}).get(kind)
 
@@ -120,7 +141,7 @@ class Entries:
         """Let go of entries that no arrival from now on can meet; how many there were. Changes no answer, since arrivals never go back."""
         gone = [entry for entry in self if _end(entry) <= received_us]
         for entry in gone:
-            self.apply(Listed(entry.list, entry.entity, entry.id, None, True, entry.who, entry.why, received_us))
+            self._remove(entry)
         return len(gone)
 
     def look_up(self, rows: Rows, received_us: Sequence[int]) -> Hits:
@@ -156,7 +177,7 @@ class Entries:
         return Hits(block, allow, watch, found)
 
 
-def _end(entry: Listed) -> int:
+def _end(entry: Says) -> int:
     return NEVER if entry.expires_us is None else entry.expires_us
 
 
