@@ -36,6 +36,7 @@ KERNEL_MODULES = (
     "fraudloop.scoring.tree_shap",
     "fraudloop.scoring.calibration",
     "fraudloop.decisions.rule_program",
+    "fraudloop.decisions.ranking",
 )
 
 #: Sources that the machine code depends on, relative to the package: a change in any of them makes all of it stale.
@@ -49,6 +50,7 @@ KERNEL_SOURCES = (
     "scoring/lanes.py",
     "scoring/calibration.py",
     "decisions/rule_program.py",
+    "decisions/ranking.py",
     "limits.py",
 )
 
