@@ -39,6 +39,7 @@ KERNEL_MODULES = (
     "fraudloop.decisions.rule_program",
     "fraudloop.ledger.punctured",
     "fraudloop.engine.known",
+    "fraudloop.decisions.ranking",
 )
 
 #: Sources that the machine code depends on, relative to the package: a change in any of them makes all of it stale.
@@ -56,6 +57,7 @@ KERNEL_SOURCES = (
     "decisions/rule_program.py",
     "ledger/punctured.py",
     "engine/known.py",
+    "decisions/ranking.py",
     "limits.py",
 )
 
