@@ -30,7 +30,9 @@ from fraudloop.limits import (
 Scalar = str | int | float | bool | None
 
 #: White space of Unicode, which is what polars strips; `str.strip` takes four control characters more.
-BLANKS: Final = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+BLANKS: Final = (
+    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
 
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "1", "1.0"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "0", "0.0"})
@@ -222,7 +224,7 @@ def exact(value: Scalar, scale: int, *, round_finer: bool = False, limit: int = 
     if isinstance(value, float):
         return _exact_float(value, scale, round_finer, limit, missing_ok)
     too_large = ("range", f"beyond {limit:,} in smallest units")
-    power = 10**scale
+    power: int = 10**scale
     if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) > limit // power:
             raise Wrong(too_large)
@@ -245,6 +247,7 @@ def exact(value: Scalar, scale: int, *, round_finer: bool = False, limit: int = 
     step = 10 ** (_INT64_DIGITS - scale)
     tail, beyond = int(after[:_INT64_DIGITS].ljust(_INT64_DIGITS, "0")), len(after) > _INT64_DIGITS
     head = int(before or "0")
+    size: int
     size, rest = head * power + tail // step, tail % step
     is_exact = rest == 0 and not beyond
     if round_finer:
