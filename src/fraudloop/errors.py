@@ -53,6 +53,10 @@ class StoreConflict(FraudloopError):
     """Somebody else moved the alias first; look at the history and decide again."""
 
 
+class PublishConflict(FraudloopError):
+    """Somebody else published first; look at what is in force now, and publish again if it still should be."""
+
+
 class SnapshotError(FraudloopError):
     """The snapshot cannot be restored; rebuild the state by folding the log again."""
 
@@ -73,3 +77,39 @@ class CheckFailed(FraudloopError):
     """A check did not pass; the report says which and why."""
 
     exit_code = 1
+
+
+class ConflictError(InputError):
+    """The same transaction_id came before with another body; send another id, or the body that was sent first."""
+
+
+class UnavailableError(FraudloopError):
+    """The service cannot answer now; send the same request again after the time it names: it is decided once."""
+
+
+class RefusedError(InputError):
+    """The body was not taken; correct the fields that it names."""
+
+
+class NotFoundError(InputError):
+    """There is nothing of this name; the message says where to look."""
+
+
+class UnauthorizedError(InputError):
+    """The request brings no API key that is known here; send `Authorization: Bearer KEY` with a key of `fraudloop keys create`."""
+
+
+class ForbiddenError(InputError):
+    """The API key lacks the scope of this route; make one that has it with `fraudloop keys create --scopes`."""
+
+
+class LimitedError(InputError):
+    """Too many requests of this caller; come again after the time it names."""
+
+
+class GatewayError(FraudloopError):
+    """The part of the service that answers this did not, or not in time; try again, and look at the log of the desk."""
+
+
+class TransportError(FraudloopError):
+    """The service could not be reached, or the connection broke; whether it decided is found out by sending the same request again."""

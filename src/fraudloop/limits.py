@@ -146,6 +146,50 @@ RULE_NODES_MAX: Final = 256
 #: Rules of a set. Some hundred are usual with banks; a thousand of some ten parts each are 10 µs a payment.
 RULES_MAX: Final = 1_000
 
+# --- control -----------------------------------------------------------------------------------------------------
+
+#: Characters of who or why of a change. Less than a sentence or two says nothing; more is a document, which belongs elsewhere.
+CONTROL_TEXT_CHARACTERS_MAX: Final = 2_000
+
+#: Entries that one command sets or takes away. They are one group of the log, written between two batches: 10,000 are about a
+#: millisecond in which nothing is decided. Fewer: the import of a shared fraud list takes hours of commands.
+ENTRIES_A_COMMAND_MAX: Final = 10_000
+
+#: Entries of block, allow and watch lists together. Smaller: a large issuer's stolen cards do not fit. Larger: more than about
+#: 1 GB of the scorer's memory for what is better a feature.
+ENTRIES_MAX: Final = 1_000_000
+
+#: Bytes of all published named lists, which are one record of the log: words like countries, categories, domains. Larger ones are
+#: entries of an entity, or a column of one's own.
+NAMED_LISTS_BYTES_MAX: Final = 512 * 1024
+
+# --- guards ------------------------------------------------------------------------------------------------------
+
+#: The share of payments that one rule may act on before it is taken back. All alerts together are usually below one in a hundred.
+#: Smaller: a campaign of fraud, which a good rule is there to meet, would switch it off. Larger: a mistyped rule stops that many
+#: customers until somebody looks.
+GUARD_RULE_SHARE_MAX: Final = 0.05
+
+#: The same of a model: what its tiers decline, and what they review or decline. A drift of the input moves these first.
+GUARD_DECLINE_SHARE_MAX: Final = 0.05
+GUARD_STOP_SHARE_MAX: Final = 0.15
+
+#: Windows of a guard. The short one takes a bad rule back within seconds at a thousand payments a second; the long one sees it where a
+#: minute holds too few payments to tell.
+GUARD_WINDOWS_S: Final = (60, 3_600)
+
+#: Payments in a window before it is believed. Fewer: at a share of 5 % the chance alone makes 8 % of 100 payments now and then; of
+#: 500 payments it makes more than twice the limit less than once in 10^15 windows. More: a shop of 500 payments an hour has no guard.
+GUARD_PAYMENTS_MIN: Final = 500
+
+#: Payments after which shares are looked at again; with less traffic, at the next arrival in a later part of a window (a second). Fewer:
+#: a look costs about 10 µs, and a batch may have a few payments. More: so many more payments meet a bad rule.
+GUARD_LOOK_PAYMENTS: Final = 256
+
+#: The part of its limit that a share must fall to before a guard that has tripped may trip again. Nearer to 1: a share that
+#: swings about the limit raises an alarm with each swing. Smaller: a second fault soon after the first is not told.
+GUARD_RELEASE: Final = 0.8
+
 # --- the log -----------------------------------------------------------------------------------------------------
 
 #: One record: an event or a decision with its vector (512 features are 4 kB). Larger is not a payment but a document.
@@ -159,6 +203,34 @@ LOG_GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
 #: A segment. Smaller: a busy day (100 GB) would be tens of thousands of files. Larger: reading the last one after a
 #: crash takes longer than a service may be away (256 MB are about half a second).
 LOG_SEGMENT_BYTES: Final = 256 * 1024 * 1024
+
+# --- beside the log ----------------------------------------------------------------------------------------------
+
+#: Records that an index takes in one transaction. Smaller: each commit is a flush, and keys that are sorted by the batch touch
+#: as many pages of the lookup as there are rows. Larger: a kill loses more work, and rows wait in memory (about 1 kB each).
+INDEX_BATCH_RECORDS: Final = 50_000
+
+#: Rows of one page of decisions. A person reads some dozens; a program that wants all takes the export.
+INDEX_PAGE_MAX: Final = 1_000
+
+#: Payments of a row group of the export, and with it of memory: 32,768 with 512 features are 130 MB, with the default set 20 MB.
+#: Smaller: readers of columns seek more than they read.
+EXPORT_ROWS: Final = 32_768
+
+#: Free share of the disk below which it is low, however slow the log grows: somebody should have hours to act, and file systems
+#: slow down and fragment when nearly full.
+DISK_LOW_SHARE: Final = 0.10
+
+#: Free bytes below which nothing more is decided. Smaller: the segment that is being written may not fit to its end, and what is
+#: in flight fails instead of being refused. Larger: disk that nobody may use.
+DISK_FULL_BYTES: Final = 256 * 1024 * 1024
+
+#: Customers erased from one vault. Each leaves some 60 to 90 seeds of 16 bytes in memory and in its file: 200,000 are 300 MB. More than
+#: that is not single people asking but a portfolio leaving: begin a new log.
+VAULT_ERASED_MAX: Final = 200_000
+
+#: Ciphers of customers kept ready, about 300 bytes each. Smaller: active customers' keys are derived again for every payment (2 µs).
+VAULT_CACHE: Final = 65_536
 
 # --- bundles -----------------------------------------------------------------------------------------------------
 
@@ -180,6 +252,79 @@ STORE_TEXT_CHARACTERS_MAX: Final = 2_000
 
 #: Bytes of a history that are read at once: 64 MB are about 80,000 changes of one model's aliases; more is damage.
 STORE_HISTORY_BYTES_MAX: Final = 64 * 1024 * 1024
+
+# --- HTTP --------------------------------------------------------------------------------------------------------
+
+#: A request's head. Smaller: long tokens, cookies of a console and trace headers would be refused. Larger: memory for
+#: whoever sends nonsense, on every connection.
+HTTP_HEAD_BYTES_MAX: Final = 16 * 1024
+
+#: The body of one payment, label or command. Smaller: payments with some dozen own fields would be refused. Larger:
+#: a decoder that is kept busy for more than a tenth of a millisecond by one caller.
+HTTP_BODY_BYTES_MAX: Final = 64 * 1024
+
+#: The body of a batch: a thousand rows of 60 named features are 1.5 MB. Larger: decoding alone would hold up decisions
+#: for more than ten milliseconds.
+HTTP_BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+
+#: The body of rules, lists and policies, which people publish: a list of 100,000 words is 2 MB.
+HTTP_CONTROL_BYTES_MAX: Final = 8 * 1024 * 1024
+
+#: Events or rows of one batch. Smaller: their share of the request's cost is felt. Larger: the same holding up.
+HTTP_BATCH_ROWS_MAX: Final = 1_000
+
+#: Rows of a batch between two turns of the loop: some hundred microseconds, less than a micro-batch of payments takes.
+HTTP_BATCH_ROWS_A_TURN: Final = 64
+
+#: Bytes that a client may send ahead while its present request is under way; then its connection is not read. Enough
+#: for a head and a body, so that a request sent ahead is whole when its turn comes.
+HTTP_AHEAD_BYTES_MAX: Final = 128 * 1024
+
+#: Open connections. Smaller: a fleet of a few hundred clients with pools of 8 would be turned away. Larger: with
+#: 144 kB each at worst, senders of nonsense could take more than about 1.2 GB; and files beyond usual limits of a process.
+HTTP_CONNECTIONS_MAX: Final = 8_192
+
+#: Heads that are remembered, each of at most this many bytes: a client has one for each path and length of body, so a
+#: fleet fits; 16 MB at worst.
+HTTP_HEADS_MAX: Final = 8_192
+HTTP_HEAD_REMEMBERED_BYTES_MAX: Final = 2_048
+
+#: How long a request may take to come in whole. Shorter: a batch over a bad mobile line would be cut. Longer: whoever
+#: sends a byte a second holds a connection.
+HTTP_REQUEST_S_MAX: Final = 15
+
+#: How long a connection may be silent. Longer than the 60 seconds after which balancers drop theirs: the side that
+#: closes first must be the client's, or it sends a request into a closing connection.
+HTTP_IDLE_S_MAX: Final = 75
+
+#: How long a client may leave an answer unread before its connection is cut.
+HTTP_UNREAD_S_MAX: Final = 30
+
+#: How long after a refusal further bytes of the refused request are swallowed, so that the answer is read before the
+#: connection is reset.
+HTTP_LINGER_S: Final = 2
+
+#: How long a shutdown waits for requests under way; a supervisor kills after about 30 seconds.
+HTTP_DRAIN_S_MAX: Final = 20
+
+#: A page or document of the desk that is passed on. Larger ones (exports) are files that the desk writes.
+RELAY_BYTES_MAX: Final = 32 * 1024 * 1024
+
+#: Requests that are passed on to the desk at a time: it is for people and scrapers. More would wait there instead,
+#: each with a socket of the scorer.
+RELAY_REQUESTS_MAX: Final = 32
+
+#: How long the desk may take. Longer than any page needs; shorter than a browser's own patience.
+RELAY_S_MAX: Final = 20
+
+#: API keys. Each costs a line of a file that is read once a second when it changed; more belong into a gateway.
+API_KEYS_MAX: Final = 10_000
+
+#: Addresses whose request rate is followed while the service is open; the one that has been quiet longest goes first.
+ADDRESSES_MAX: Final = 16_384
+
+#: Lines of decisions that wait for a slow reader of the log; beyond it they are dropped and counted, never waited for.
+LOG_LINES_WAITING_MAX: Final = 65_536
 
 INT64_MAX: Final = 2**63 - 1
 INT32_MAX: Final = 2**31 - 1
@@ -232,5 +377,19 @@ assert WINDOWS_MAX <= FEATURES_MAX, "a feature has one window"
 assert LOG_RECORD_BYTES_MAX < LOG_GROUP_BYTES_MAX < LOG_SEGMENT_BYTES < 2**32, (
     "a segment holds groups, a group records; lengths fit 32 bits"
 )
+assert NAMED_LISTS_BYTES_MAX < LOG_RECORD_BYTES_MAX, "the named lists fit a record"
+assert ENTRIES_A_COMMAND_MAX <= LOG_RECORDS_MAX, "a command is one group of the log"
+assert ENTRIES_A_COMMAND_MAX * ID_BYTES_MAX < LOG_GROUP_BYTES_MAX, "with the longest ids too"
+assert LOG_SEGMENT_BYTES <= DISK_FULL_BYTES, "a segment that was begun can be written to its end"
+assert LOG_RECORDS_MAX >= EXPORT_ROWS, "a group fills a row group of the export at most a few times"
+assert GUARD_DECLINE_SHARE_MAX <= GUARD_STOP_SHARE_MAX < 1, "what is declined is stopped too"
+assert 0 < GUARD_RELEASE < 1, "a guard lets go below where it trips"
 assert SIMULATED_TRANSACTIONS_MAX < 10**10, "ids have ten digits"
 assert SIMULATED_CUSTOMERS_MAX * 8 < 2**30, "devices of customers lie below those of fraudsters"
+assert HTTP_HEAD_REMEMBERED_BYTES_MAX <= HTTP_HEAD_BYTES_MAX < HTTP_BODY_BYTES_MAX < HTTP_BATCH_BYTES_MAX <= HTTP_CONTROL_BYTES_MAX, (
+    "a head is smaller than a body, and a body than a batch"
+)
+assert HTTP_HEAD_BYTES_MAX + HTTP_BODY_BYTES_MAX <= HTTP_AHEAD_BYTES_MAX, "a request that was sent ahead fits what is kept"
+assert HTTP_BODY_BYTES_MAX <= LOG_RECORD_BYTES_MAX, "a body that is taken can be logged"
+assert HTTP_REQUEST_S_MAX < HTTP_UNREAD_S_MAX < HTTP_IDLE_S_MAX, "the idle wait longest"
+assert RELAY_S_MAX <= HTTP_DRAIN_S_MAX, "what is passed on when a shutdown begins may still be answered"

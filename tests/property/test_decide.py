@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudloop.decisions.decide import LACKS, ColdStart, ControlShare, Decided, DecisionPolicy, Evidence, decide, draw
-from fraudloop.decisions.policy import Policy
+from fraudloop.decisions.costs import Costs
+from fraudloop.decisions.decide import LACKS, Decided, Evidence, decide, draw
+from fraudloop.decisions.policy import ColdStart, ControlShare, DecisionPolicy, Policy
 from fraudloop.domain.outcome import Outcome
 from fraudloop.errors import InputError
 
@@ -22,7 +23,7 @@ ROWS = st.fixed_dictionaries(
     {
         "score": SCORES, "rules": OUTCOMES, "firm": OUTCOMES, "score_change": st.sampled_from([0.0, 0.0, 0.25, -0.5, 1.0]), "block": st.booleans(), "allow": st.booleans(),
         "lacks": st.sampled_from([0, 0, 0, *LACKS.values(), 3]), "history": st.sampled_from([0.0, 2.0, 3.0, 50.0, math.nan]), "amount": st.sampled_from([0.0, 99.0, 101.0, math.nan]),
-        "draw": st.sampled_from([0.0, 0.04, 0.05, 0.9]),
+        "draw": st.sampled_from([0.0, 0.04, 0.05, 0.9]), "degraded": st.booleans(),
     }
 ).map(lambda row: {**row, "rules": max(row["rules"], row["firm"])})  # fmt: skip
 POLICIES = st.sampled_from(
@@ -30,17 +31,40 @@ POLICIES = st.sampled_from(
         DecisionPolicy(Policy()),
         DecisionPolicy(Policy(0.9, 0.5, 0.25)),
         DecisionPolicy(Policy(), ColdStart("customer_count_30d", 3, Policy(0.8, 0.2)), ControlShare(0.05, 100.0)),
+        DecisionPolicy(Policy(0.9, 0.5, 0.25), costs=Costs(false_alarm=40.0, review=2.0), degraded=Policy(0.6, 0.1), without_model="rules"),
+        DecisionPolicy(
+            Policy(), ColdStart("customer_count_30d", 3, Policy(0.8, 0.2)), costs=Costs(), degraded=Policy(0.6, 0.1), name="other"
+        ),
     ]
 )
 
 
-def plain(row: dict[str, Any], policy: DecisionPolicy) -> tuple[int, int, int, bool]:
+def plain_tier(row: dict[str, Any], risk: float | None, policy: DecisionPolicy, fallback: bool) -> Outcome:
+    """What the policy alone says of one payment."""
+    if risk is None and fallback and policy.without_model == "rules" and not row["degraded"]:
+        return Outcome.APPROVE
+    tier = policy.tiers.tier(risk)
+    if policy.costs is not None and risk is not None and not math.isnan(row["amount"]):
+        costs = policy.costs
+        choices = [
+            (risk * (costs.missed_share * row["amount"] + costs.missed_fixed), Outcome.APPROVE),
+            (costs.review + costs.review_price, Outcome.REVIEW),
+            ((1 - risk) * costs.false_alarm, Outcome.DECLINE),
+        ]
+        tier = min(choices)[1]
+        if tier is Outcome.APPROVE and policy.tiers.challenge is not None and risk > policy.tiers.challenge:
+            tier = Outcome.CHALLENGE
+    if policy.cold_start is not None and (math.isnan(row["history"]) or row["history"] < policy.cold_start.below):
+        tier = max(tier, policy.cold_start.policy.tier(risk))
+    if policy.degraded is not None and row["degraded"]:
+        tier = max(tier, policy.degraded.tier(risk))
+    return tier
+
+
+def plain(row: dict[str, Any], policy: DecisionPolicy, fallback: bool = False) -> tuple[int, int, int, bool]:
     """(outcome, tier, decided, control) of one payment."""
     risk = min(1.0, max(0.0, row["score"] + row["score_change"])) if not math.isnan(row["score"]) else None
-    tiers = policy.tiers
-    if policy.cold_start is not None and (math.isnan(row["history"]) or row["history"] < policy.cold_start.below):
-        tiers = policy.cold_start.policy
-    tier = tiers.tier(risk)
+    tier = plain_tier(row, risk, policy, fallback)
     if row["block"]:
         return Outcome.DECLINE, tier, Decided.BLOCK, False
     usual = max(tier, Outcome.REVIEW if row["lacks"] else Outcome.APPROVE, row["rules"])
@@ -58,18 +82,18 @@ def plain(row: dict[str, Any], policy: DecisionPolicy) -> tuple[int, int, int, b
     return usual, tier, Decided.TIER, False
 
 
-def evidence(rows: list[dict[str, Any]]) -> Evidence:
-    kinds: dict[str, Any] = {"rules": np.int8, "firm": np.int8, "block": bool, "allow": bool, "lacks": np.uint8}
-    return Evidence(**{name: np.array([row[name] for row in rows], kinds.get(name, np.float64)) for name in rows[0]})
+def evidence(rows: list[dict[str, Any]], fallback: bool = False) -> Evidence:
+    kinds: dict[str, Any] = {"rules": np.int8, "firm": np.int8, "block": bool, "allow": bool, "lacks": np.uint8, "degraded": bool}
+    return Evidence(**{name: np.array([row[name] for row in rows], kinds.get(name, np.float64)) for name in rows[0]}, fallback=fallback)
 
 
-@given(rows=st.lists(ROWS, min_size=1, max_size=12), policy=POLICIES)
-@settings(max_examples=400, deadline=None)
-def test_decisions_follow_the_order_of_authority(rows: list[dict[str, Any]], policy: DecisionPolicy) -> None:
-    got = decide(evidence(rows), policy)
+@given(rows=st.lists(ROWS, min_size=1, max_size=12), policy=POLICIES, fallback=st.booleans())
+@settings(max_examples=600, deadline=None)
+def test_decisions_follow_the_order_of_authority(rows: list[dict[str, Any]], policy: DecisionPolicy, fallback: bool) -> None:
+    got = decide(evidence(rows, fallback), policy)
     for at, row in enumerate(rows):
         found = (int(got.outcome[at]), int(got.tier[at]), int(got.decided[at]), bool(got.control[at]))
-        assert found == plain(row, policy), row
+        assert found == plain(row, policy, fallback), row
 
 
 @given(rows=st.lists(ROWS, min_size=2, max_size=12), policy=POLICIES)
@@ -102,6 +126,13 @@ def _others() -> list[Callable[[int], float]]:
         ({"decline": 0.9, "review": 0.5, "control": {"share": 0.1}}, "control needs share and amount_max"),
         ({"decline": 0.9, "review": 0.5, "cold_start": {"count": "c", "below": 3, "decline": 0.95, "review": 0.3}}, "must not be milder"),
         ({"decline": 0.9}, "'review' is missing"),
+        ({"decline": 0.9, "review": 0.5, "costs": {"false_alram": 3}}, "unknown key 'costs.false_alram'; did you mean 'false_alarm'?"),
+        ({"decline": 0.9, "review": 0.5, "costs": {"false_alarm": -1}}, "costs.false_alarm = -1 must be a number, 0 or more"),
+        ({"decline": 0.9, "review": 0.5, "costs": {"false_alarm": 0}}, "costs.false_alarm must be above 0"),
+        ({"decline": 0.9, "review": 0.5, "degraded": {"decline": 0.95, "review": 0.3}}, "degraded must not be milder"),
+        ({"decline": 0.9, "review": 0.5, "degraded": {"decline": 0.8}}, "degraded: 'review' is missing"),
+        ({"decline": 0.9, "review": 0.5, "without_model": "rule"}, "must be one of review, rules; did you mean 'rules'?"),
+        ({"decline": 0.9, "review": 0.5, "control": 3}, "control must be a table"),
     ],
 )  # fmt: skip
 def test_a_policy_that_cannot_be_meant_is_refused(data: dict[str, Any], message: str) -> None:
@@ -111,5 +142,7 @@ def test_a_policy_that_cannot_be_meant_is_refused(data: dict[str, Any], message:
 
 
 @given(POLICIES)
-def test_a_policy_goes_round_as_data(policy: DecisionPolicy) -> None:
+def test_a_policy_goes_round_as_data_and_as_text(policy: DecisionPolicy) -> None:
     assert DecisionPolicy.from_dict(policy.to_dict()) == policy
+    assert DecisionPolicy.from_toml(policy.to_toml()) == policy
+    assert DecisionPolicy.from_toml(policy.to_toml()).hash == policy.hash

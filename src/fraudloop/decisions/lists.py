@@ -8,6 +8,8 @@ entries = ["KP", "IR"]
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,6 +44,15 @@ class NamedList:
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise RuleError(f'{where}: entries must be a list of words, like ["KP", "IR"]')
         return NamedList(data["name"], data["version"], str(data.get("source", "")), frozenset(entries))
+
+    @property
+    def hash(self) -> str:
+        """32 hex digits of all that the list holds."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:32]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, the inverse of :meth:`from_dict`."""
+        return {"name": self.name, "version": self.version, "source": self.source, "entries": sorted(self.entries)}
 
     @staticmethod
     def load(path: Path) -> NamedList:

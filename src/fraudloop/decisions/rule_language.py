@@ -139,6 +139,16 @@ def names_of(expression: Expression) -> frozenset[str]:
     return frozenset()
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """The names that stand in a condition, understood or not, in order; RuleError where its words cannot be told apart.
+
+    >>> names_in("amount > 500 and in_list(country, 'high_risk')")
+    ('amount', 'country')
+    """
+    found = [token.text for token in _tokens(text) if token.kind == "name"]
+    return tuple(dict.fromkeys(name for name in found if name.lower() not in _WORDS))
+
+
 def _tokens(text: str) -> list[_Token]:
     out, at = [], 0
     while rest := text[at:].strip():

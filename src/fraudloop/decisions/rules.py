@@ -21,6 +21,7 @@ import hashlib
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
@@ -32,12 +33,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.decisions.rule_language import Expression, Type, parse
+from fraudloop.decisions.rule_language import Expression, Type, names_in, parse
 from fraudloop.decisions.rule_program import UNKNOWN, YES, Program, compile_rules
-from fraudloop.domain.definitions import FeatureSet, Kind
+from fraudloop.decisions.toml_text import to_toml
+from fraudloop.domain.definitions import FeatureDefinition, FeatureSet, Kind
 from fraudloop.domain.outcome import Outcome
 from fraudloop.domain.transaction import FLAG_FIELDS
-from fraudloop.errors import InputError, RuleError
+from fraudloop.errors import DefinitionError, InputError, RuleError
 from fraudloop.limits import RULES_MAX
 
 #: Kinds of feature that are 0 or 1, and so stand in a condition as they are: `... and is_foreign`.
@@ -112,6 +114,14 @@ class RuleSet:
         """Plain data, the inverse of :meth:`from_dict`."""
         return {"name": self.name, "rules": [rule.to_dict() for rule in self.rules]}
 
+    def to_toml(self) -> str:
+        """As a file that :meth:`load` reads."""
+        return to_toml(self.to_dict())
+
+    def get(self, rule_id: str) -> Rule | None:
+        """The rule of an id."""
+        return next((rule for rule in self.rules if rule.id == rule_id), None)
+
     @staticmethod
     def from_dict(data: Mapping[str, Any], where: str = "rules") -> RuleSet:
         """Build and check all but the conditions; RuleError names the rule, the key and the nearest known one."""
@@ -124,9 +134,9 @@ class RuleSet:
         if len(rows) > RULES_MAX:
             raise RuleError(f"{where}: {len(rows):,} rules; a set has at most {RULES_MAX:,}")
         rules = tuple(_rule(row, number, where) for number, row in enumerate(rows, 1))
-        ids = [rule.id for rule in rules]
+        ids = Counter(rule.id for rule in rules)
         for rule in rules:
-            if ids.count(rule.id) > 1:
+            if ids[rule.id] > 1:
                 raise RuleError(f"{where}: the rule {rule.id!r} stands twice", rule=rule.id)
         return RuleSet(str(data.get("name", "rules")), rules)
 
@@ -213,6 +223,33 @@ def vocabulary(features: FeatureSet, numbers: Collection[str] = (), words: Colle
     out = dict.fromkeys(WORD_FIELDS, Type.TEXT) | dict.fromkeys(FLAG_FIELDS, Type.FLAG)
     out |= dict.fromkeys(words, Type.TEXT) | dict.fromkeys(numbers, Type.NUMBER)
     return out | {feature.name: Type.FLAG if feature.kind in FLAG_KINDS else Type.NUMBER for feature in features.features}
+
+
+def wanted_features(rules: RuleSet, features: FeatureSet, known: Collection[str] = ()) -> tuple[FeatureDefinition, ...]:
+    """The features that conditions name and `features` lacks, as the grammar of names understands them (retired rules read nothing).
+
+    known: names beside the features that mean something already. Names that nobody understands are left to `RuleSet.conditions`,
+    which says where they stand.
+
+    >>> rules = RuleSet.from_dict({"rules": [{"id": "a", "when": "customer_count_5m > 3", "outcome": "review", "reason": "r"}]})
+    >>> [feature.name for feature in wanted_features(rules, FeatureSet.load("default"))]
+    ['customer_count_5m']
+    """
+    have = {*features.names, *known, *WORD_FIELDS, *FLAG_FIELDS}
+    out: dict[str, FeatureDefinition] = {}
+    for rule in rules.in_state(State.DRAFT, State.SHADOW, State.LIVE).rules:
+        try:
+            names = names_in(rule.when)
+        except RuleError:
+            continue
+        for name in names:
+            if name in have or name in out:
+                continue
+            try:
+                out[name] = features.parse_name(name)
+            except DefinitionError:
+                continue
+    return tuple(out.values())
 
 
 def _rule(row: Mapping[str, Any], number: int, where: str) -> Rule:

@@ -123,13 +123,27 @@ def decode_records(data: bytes | memoryview, header: GroupHeader, before: bytes,
     payload = bytes(data[start : start + header.payload_bytes])
     if len(payload) < header.payload_bytes or _digest(before, bytes(head), payload) != header.digest:
         return None
+    return decode_payload(payload, header.count)
+
+
+def decode_payload(payload: bytes, count: int) -> list[bytes]:
+    """The records of a payload whose digest was seen to match."""
     records, at = [], 0
-    for _ in range(header.count):
+    for _ in range(count):
         (length,) = _LENGTH.unpack_from(payload, at)
         records.append(payload[at + _LENGTH.size : at + _LENGTH.size + length])
         at += _LENGTH.size + length
     assert at == len(payload), "the payload is its records"
     return records
+
+
+def decode_one(payload: bytes, number: int) -> bytes:
+    """One record of a payload; those before it are stepped over."""
+    at = 0
+    for _ in range(number):
+        at += _LENGTH.size + int.from_bytes(payload[at : at + 4], "little")
+    (length,) = _LENGTH.unpack_from(payload, at)
+    return payload[at + _LENGTH.size : at + _LENGTH.size + length]
 
 
 def _digest(*parts: bytes) -> bytes:

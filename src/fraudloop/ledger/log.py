@@ -51,11 +51,13 @@ _READ_BYTES: Final = max(4 * 1024 * 1024, 2 * LOG_GROUP_BYTES_MAX)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Records that were appended together. first_lsn: of the first of them."""
+    """Records that were appended together. first_lsn: of the first of them. segment, offset: where they lie."""
 
     first_lsn: int
     epoch: int
     records: tuple[bytes, ...]
+    segment: str = ""
+    offset: int = 0
 
     @property
     def next_lsn(self) -> int:
@@ -100,6 +102,8 @@ class Log:
         self._stamp: tuple[int, ...] = ()
         self._segment, self._size = "", 0
         self._ended: str | None = None
+        #: The segment and offset of the group appended last.
+        self.place: tuple[str, int] = ("", 0)
 
     @staticmethod
     def open(
@@ -144,6 +148,7 @@ class Log:
             self.files.append(self._segment, data)
         except OSError as error:
             raise self._end(f"the log cannot be written ({error.strerror or error})") from error
+        self.place = (self._segment, self._size)
         first, self.next_lsn = self.next_lsn, self.next_lsn + len(records)
         self._digest, self._size = digest, self._size + len(data)
         return first
@@ -203,7 +208,7 @@ class Reader:
 
     def read(self) -> Iterator[Group]:
         """What is there now. A group that is not whole yet ends it. LedgerError: damage, or `from_lsn` is gone."""
-        if self._segment is None and not self._seek():
+        if not self.seek():
             return
         while True:
             yield from self._rest_of_segment()
@@ -215,8 +220,17 @@ class Reader:
         """Of the last group read and all before it."""
         return self._digest
 
-    def _seek(self) -> bool:
-        """Go to the group that holds `next_lsn`; False if the log is empty."""
+    @property
+    def place(self) -> tuple[tuple[int, int], int]:
+        """First LSN and epoch of the segment that is being read, and the byte up to which it was."""
+        here = self._at()
+        return (here.first_lsn, here.epoch), self._offset
+
+    def seek(self) -> bool:
+        """Go to the group that holds `next_lsn`, unless reading has begun; False if the log is empty. `digest` is then that of the
+        group before it, or of the last one there is."""
+        if self._segment is not None:
+            return True
         row = segments(self.files)
         if not row:
             return False
@@ -249,10 +263,10 @@ class Reader:
                 records = decode_records(data, header, self._digest, at)
                 if records is None:
                     break
+                group = Group(header.first_lsn, header.epoch, tuple(records), name, self._offset)
                 at += header.group_bytes
                 self._offset += header.group_bytes
                 self._digest = header.digest
-                group = Group(header.first_lsn, header.epoch, tuple(records))
                 if group.next_lsn > self.next_lsn:
                     self.next_lsn = group.next_lsn
                     yield group

@@ -1,0 +1,297 @@
+"""From vectors to decisions: rules, models, lists and policy over one micro-batch, and the records that say so. No clock, no file.
+
+Everything that decides is in `InForce`, a value; every payment is decided by itself, so batches change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudloop.decisions.decide import LACKS, Decisions, Evidence, decide, draw
+from fraudloop.decisions.entries import Entries, Hits
+from fraudloop.decisions.policy import DecisionPolicy
+from fraudloop.decisions.rules import CompiledRules, Rule, State, Verdicts
+from fraudloop.domain.definitions import FeatureSet
+from fraudloop.domain.outcome import Outcome
+from fraudloop.door.events import TOO_EARLY, TOO_LATE
+from fraudloop.door.row import Row
+from fraudloop.engine.loaded import Loaded, Read
+from fraudloop.features.fold import Vectors
+from fraudloop.ledger.records import Decision, Reason
+from fraudloop.scoring.inputs import Inputs
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: Reasons of the model that an answer tells, beside rules, lists and lacks.
+TOP_REASONS: Final = 4
+
+#: Payments whose reasons are computed together before the clock is looked at again.
+_REASON_ROWS: Final = 16
+
+#: Why a service is degraded, as `InForce.why` and answers say it.
+NO_MODEL: Final = "no_model"
+NO_STATE: Final = "no_state"
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What decides. features: the plan's, in the order of the vectors. plan, policy_hash: short hashes. fallback: the rules that decide where
+    there is no model. lists: words by named list. why: what is degraded now. secret: of the draws. canary decides the share
+    `canary_share` of customers in place of the champion."""
+
+    features: FeatureSet
+    plan: str
+    rules: CompiledRules
+    policy: DecisionPolicy
+    policy_hash: str
+    build: str
+    secret: bytes
+    champion: Loaded | None = None
+    canary: Loaded | None = None
+    canary_share: float = 0.0
+    fallback: CompiledRules | None = None
+    lists: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    entries: Entries = field(default_factory=Entries)
+    why: tuple[str, ...] = ()
+    #: Places of names among the features: many of each are asked for with every batch.
+    places: Mapping[str, int] = field(init=False, repr=False)
+    live: tuple[tuple[int, Rule], ...] = field(init=False, repr=False)
+    acting: CompiledRules = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        acting = self.rules if self.champion is not None or self.fallback is None else self.fallback
+        object.__setattr__(self, "places", {name: at for at, name in enumerate(self.features.names)})
+        object.__setattr__(self, "acting", acting)
+        object.__setattr__(self, "live", tuple((at, rule) for at, rule in enumerate(acting.rules.rules) if rule.state is State.LIVE))
+
+    @property
+    def canary_experiment(self) -> str:
+        """The name of the draw that says whose payments the canary decides: another canary, other customers."""
+        return f"canary:{'' if self.canary is None else self.canary.short}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The payments of a batch that one model scored. rows: their places, None for all."""
+
+    slot: str
+    loaded: Loaded
+    rows: Ints | None
+    read: Read
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A batch after rules, models and policy. parts: by model. draws: of customers for the canary, None without one."""
+
+    decisions: Decisions
+    verdicts: Verdicts
+    score: Floats
+    parts: tuple[Part, ...]
+    lacks: NDArray[np.uint8]
+    listed: Hits
+    amounts: Floats
+    draws: Floats | None = None
+
+
+def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], vectors: Vectors) -> Judged:
+    """Decide n payments. rows: canonical. vectors: of the plan, as the fold gave them."""
+    n = len(rows)
+    values = vectors.values
+    rules = in_force.acting
+    answers = rules.program.evaluate(rule_columns(rules, in_force, values, rows)) if rules.rules.rules else np.zeros((0, n), np.int8)
+    verdicts = rules.verdicts(answers)
+    score, parts, draws = _scores(in_force, values, rows)
+    lacks = np.zeros(n, np.uint8)
+    bases = [row["amount_base"] for row in rows]
+    amounts = np.array([np.nan if base is None else base for base in bases], np.float64) / 100
+    for at, row in enumerate(rows):
+        if row["customer_id"] is None or row["merchant_id"] is None:
+            lacks[at] |= LACKS["missing_critical"]
+        if bases[at] is None:
+            lacks[at] |= LACKS["no_rate"]
+    if vectors.status.any():
+        lacks |= np.where(vectors.status & TOO_LATE, LACKS["too_late"], 0).astype(np.uint8)
+        lacks |= np.where(vectors.status & TOO_EARLY, LACKS["too_early"], 0).astype(np.uint8)
+    listed = in_force.entries.look_up(rows, received_us)
+    policy = in_force.policy
+    if policy.cold_start is not None and policy.cold_start.count in in_force.places:
+        history = values[:, in_force.places[policy.cold_start.count]]
+    else:
+        history = np.full(n, np.nan)
+    chance = np.zeros(n)
+    if policy.control is not None and policy.control.share > 0:
+        chance = np.array([draw(policy.control.experiment, str(row["transaction_id"]), in_force.secret) for row in rows])
+    evidence = Evidence(
+        score, verdicts.outcome, verdicts.firm, verdicts.score_change, listed.block, listed.allow, lacks, history, amounts, chance,
+        np.ones(n, bool) if NO_STATE in in_force.why else None, rules is in_force.fallback,
+    )  # fmt: skip
+    return Judged(decide(evidence, policy), verdicts, score, parts, lacks, listed, amounts, draws)
+
+
+def _scores(in_force: InForce, values: Floats, rows: Sequence[Row]) -> tuple[Floats, tuple[Part, ...], Floats | None]:
+    """Calibrated scores [n], NaN without a model; what each model read; the draws for the canary."""
+    n = len(rows)
+    champion, canary = in_force.champion, in_force.canary
+    if champion is None:
+        return np.full(n, np.nan), (), None
+    if canary is None:
+        read = champion.read(in_force.features, values, rows)
+        return read.scored.scores, (Part("champion", champion, None, read),), None
+    experiment = in_force.canary_experiment
+    draws = np.array([np.nan if row["customer_id"] is None else draw(experiment, str(row["customer_id"]), in_force.secret) for row in rows])
+    score, parts = np.empty(n), []
+    for slot, loaded, chosen in (
+        ("champion", champion, ~(draws < in_force.canary_share)),
+        ("canary", canary, draws < in_force.canary_share),
+    ):
+        places = np.flatnonzero(chosen)
+        if len(places):
+            read = loaded.read(in_force.features, values[places], [rows[at] for at in places.tolist()])
+            score[places] = read.scored.scores
+            parts.append(Part(slot, loaded, places, read))
+    return score, tuple(parts), draws
+
+
+def rule_columns(rules: CompiledRules, in_force: InForce, values: Floats, rows: Sequence[Row]) -> Floats:
+    """The columns that a program reads, float64 [numbers + words + members, n]."""
+    program = rules.program
+    places = in_force.places
+    out = np.empty((len(program.numbers) + len(program.words) + len(program.members), len(rows)))
+    at = 0
+    for name in program.numbers:
+        place = places.get(name)
+        if place is not None:
+            out[at] = values[:, place]
+        else:
+            out[at] = [np.nan if row.get(name) is None else float(row[name]) for row in rows]  # type: ignore[arg-type]
+        at += 1
+    if len(program.words):
+        # A word that no condition names is any number beyond those that they name.
+        dictionary, other = program.dictionary, float(len(program.dictionary) + 1)
+        for name in program.words:
+            seen: dict[str, float] = {}
+            column = []
+            for row in rows:
+                word = row.get(name)
+                if word is None:
+                    column.append(np.nan)
+                else:
+                    known = dictionary.get(str(word))
+                    column.append(seen.setdefault(str(word), other + len(seen)) if known is None else float(known))
+            out[at] = column
+            at += 1
+    for name, list_name in program.members:
+        on = in_force.lists.get(list_name, frozenset())
+        out[at] = [np.nan if (word := row.get(name)) is None else word in on for row in rows]
+        at += 1
+    return out
+
+
+def reasons_of(in_force: InForce, judged: Judged, values: Floats, left: Callable[[], bool]) -> list[list[Reason] | None]:
+    """The models' reasons of each payment, empty without a model; None where time ran out before. left: whether there is time.
+
+    Those that are not approved come first: somebody will read them.
+    """
+    n = len(judged.score)
+    if not judged.parts:
+        return [[] for _ in range(n)]
+    out: list[list[Reason] | None] = [None] * n
+    outcomes = judged.decisions.outcome
+    for part in judged.parts:
+        own = outcomes if part.rows is None else outcomes[part.rows]
+        order = np.argsort(-own, kind="stable")
+        stopped = int(np.count_nonzero(own > Outcome.APPROVE))
+        begin = 0
+        while begin < len(own):
+            if begin >= stopped and not left():
+                break
+            end = min(len(own), begin + _REASON_ROWS) if begin >= stopped else stopped
+            chosen = order[begin:end]
+            places = chosen if part.rows is None else part.rows[chosen]
+            for at, found in zip(places.tolist(), explain(in_force, part, chosen, values[places]), strict=True):
+                out[at] = found
+            begin = end
+    return out
+
+
+def explain(in_force: InForce, part: Part, chosen: Ints, values: Floats) -> list[list[Reason]]:
+    """The model's reasons of the chosen rows of a part. values: their vectors."""
+    loaded, read = part.loaded, part.read
+    found = loaded.explainer.explain_tables(read.tables, read.scored.by_member, chosen)
+    words = {name: [column[at] for at in chosen.tolist()] for name, column in read.words.items()}
+    told = loaded.writer.of_batch(Inputs(in_force.features.names, values, words), found.columns, found.contributions, TOP_REASONS)
+    return [[Reason(r.code, r.text, r.contribution, r.source) for r in some] for some in told]
+
+
+def decisions_of(
+    in_force: InForce, judged: Judged, vectors: Vectors, told: Sequence[list[Reason] | None], latency_us: Sequence[int]
+) -> list[Decision]:
+    """What is logged and answered of each payment."""
+    made = judged.decisions
+    n = len(made.outcome)
+    hit_any = np.zeros(n, bool)
+    for number, _ in in_force.live:
+        hit_any |= judged.verdicts.hits[number]
+    whole = np.ascontiguousarray(vectors.values)
+    width = whole.shape[1] * 8
+    raw = whole.tobytes()
+    by: list[tuple[str | None, str, str]] = [(None, "champion", "")] * n
+    for part in judged.parts:
+        what = (part.loaded.short, part.slot, part.loaded.method)
+        if part.rows is None:
+            by = [what] * n
+        else:
+            for at in part.rows.tolist():
+                by[at] = what
+    common = (in_force.acting.rules.hash[:16], in_force.policy_hash, in_force.plan, in_force.build)
+    why, control = in_force.why, in_force.policy.control
+    scores = [None if score != score else score for score in judged.score.tolist()]
+    risks = [None if risk != risk else risk for risk in made.risk_score.tolist()]
+    columns: Any = zip(
+        made.outcome.tolist(), made.tier.tolist(), made.decided.tolist(), scores, risks, hit_any.tolist(), judged.lacks.tolist(), told,
+        vectors.status.tolist(), vectors.approximate.tolist(), made.control.tolist(), by, latency_us, strict=True,
+    )  # fmt: skip
+    listed = judged.listed.found
+    out = []
+    for at, (outcome, tier, decided, score, risk, hit, lacks, own, status, approximate, let, (model, slot, method), latency) in enumerate(
+        columns
+    ):
+        hits: tuple[str, ...] = ()
+        reasons: Sequence[Reason] = own or ()
+        if hit or lacks or at in listed:
+            hits, before = _people(in_force, judged, at, lacks)
+            reasons = (*before, *reasons)
+        out.append(
+            Decision(
+                outcome, tier, decided, score, risk, hits, reasons, own is None, why, raw[at * width : (at + 1) * width], status, approximate, model, *common, slot,
+                control.share if let and control is not None else None, latency, method,
+            )
+        )  # fmt: skip
+    return out
+
+
+def _people(in_force: InForce, judged: Judged, at: int, lacks: int) -> tuple[tuple[str, ...], list[Reason]]:
+    """The live rules that hit a payment, and the reasons that lists, lacks and rules give."""
+    out = [
+        Reason(f"{hit.list}_list", f"this {hit.entity} is on the {hit.list} list", None, hit.code)
+        for hit in judged.listed.found.get(at, ())
+    ]
+    out += [Reason(code, _LACK_TEXTS[code], None, "payment") for code, bit in LACKS.items() if lacks & bit]
+    found = [rule for number, rule in in_force.live if judged.verdicts.hits[number, at]]
+    out += [Reason(f"rule:{rule.id}", rule.reason, rule.score or None, "rule") for rule in found]
+    return tuple(rule.id for rule in found), out
+
+
+_LACK_TEXTS: Final[Mapping[str, str]] = {
+    "missing_critical": "the payment names no customer or no merchant",
+    "no_rate": "no exchange rate is known for this currency at this time",
+    "too_late": "the payment is dated too long before its arrival; its history was not read",
+    "too_early": "the payment is dated after its arrival; its history was not read",
+}

@@ -1,0 +1,89 @@
+"""What is in force, made of what the state says is active: rules, policy, lists, slots. Values in, a value out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from fraudloop.decisions.decide import DecisionPolicy
+from fraudloop.decisions.lists import NamedList, shipped_lists
+from fraudloop.decisions.rules import CompiledRules, RuleSet, vocabulary
+from fraudloop.decisions.rules import wanted_features as named_features
+from fraudloop.domain.definitions import FeatureSet
+from fraudloop.engine.build import build_id
+from fraudloop.engine.deciding import InForce
+from fraudloop.engine.loaded import SHORT, Loaded
+from fraudloop.engine.state import State
+from fraudloop.errors import RuleError
+
+#: The slots by the aliases of the store that fill them.
+SLOTS: Final = ("champion", "canary", "challenger")
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The bundles that are loaded. canary_share: of customers, that the canary decides."""
+
+    champion: Loaded | None = None
+    challenger: Loaded | None = None
+    canary: Loaded | None = None
+    canary_share: float = 0.0
+
+    def put(self, slot: str, loaded: Loaded | None) -> Slots:
+        """These with another bundle in a slot."""
+        assert slot in SLOTS, f"no slot {slot!r}"
+        return replace(self, **{slot: loaded})  # type: ignore[arg-type]
+
+    @property
+    def features(self) -> tuple[FeatureSet, ...]:
+        return tuple(loaded.features for loaded in (self.champion, self.canary, self.challenger) if loaded is not None)
+
+
+def rules_of(state: State) -> RuleSet:
+    """The rule set that is active."""
+    return RuleSet.from_dict(state.active["rules"][1].body) if "rules" in state.active else RuleSet("none", ())
+
+
+def policy_of(state: State) -> DecisionPolicy:
+    """The policy that is active."""
+    return DecisionPolicy.from_dict(state.active["policy"][1].body)
+
+
+def lists_of(state: State) -> dict[str, NamedList]:
+    """The named lists: those shipped, and those that were published in their place or beside them."""
+    out = shipped_lists()
+    if "lists" in state.active:
+        out |= {name: NamedList.from_dict(body) for name, body in state.active["lists"][1].body.items()}
+    return out
+
+
+def wanted_features(base: FeatureSet, slots: Slots, rules: RuleSet) -> FeatureSet:
+    """The union that the state is to run: the base set, what the slots read, and what rules that run name beyond both.
+
+    DefinitionError if two of them mean different things by one name of an entity or field.
+    """
+    out = base
+    for features in slots.features:
+        out = out.merge(features)
+    return replace(out, features=(*out.features, *named_features(rules, out)))
+
+
+def compile_active(rules: RuleSet, features: FeatureSet, lists: Mapping[str, NamedList]) -> CompiledRules:
+    """The rules that run, ready. RuleError names the rule and the place."""
+    return rules.compile(vocabulary(features), frozenset(lists))
+
+
+def in_force(state: State, slots: Slots, secret: bytes, why: tuple[str, ...] = ()) -> InForce:
+    """All that decides, as the state has it."""
+    features, lists = state.features, lists_of(state)
+    policy_hash = state.active["policy"][1].hash or ""
+    try:
+        fallback = compile_active(RuleSet.load("fallback"), features, lists)
+    except RuleError:
+        fallback = None
+    return InForce(
+        features, features.hash[:SHORT], compile_active(rules_of(state), features, lists), policy_of(state), policy_hash[:SHORT], build_id(), secret,
+        champion=slots.champion, canary=slots.canary, canary_share=slots.canary_share, fallback=fallback, lists={name: named.entries for name, named in lists.items()}, entries=state.entries,
+        why=why,
+    )  # fmt: skip

@@ -1,0 +1,350 @@
+"""Everything that the log says up to a position: the entities' state, which ids were seen, labels in force, lists, what is active.
+
+Live, recovered and standing by it is the same: a fold over records in order. It reads no clock, and no file but the snapshot it is told to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudloop.decisions.entries import Entries
+from fraudloop.domain.definitions import FeatureSet
+from fraudloop.door.batch import Batcher, Item, LabelChange
+from fraudloop.door.events import LABEL, PROFILE, TRANSACTION, Events
+from fraudloop.door.identity import DEFAULT_KEY, hash_texts
+from fraudloop.door.row import Row
+from fraudloop.engine.known import Known
+from fraudloop.errors import LedgerError, RefoldNeeded, SnapshotError
+from fraudloop.features.derive import derive
+from fraudloop.features.fold import Fold, Vectors
+from fraudloop.features.plan import compile_plan
+from fraudloop.ledger.log import Group
+from fraudloop.ledger.personal import Sealing, Vault, sealing_of, with_hashes
+from fraudloop.ledger.positions import Positions
+from fraudloop.ledger.records import (
+    Activated,
+    Changed,
+    Configured,
+    Decision,
+    Erased,
+    Labelled,
+    Listed,
+    Profiled,
+    Record,
+    Transacted,
+    decode,
+    decode_all,
+    encode,
+)
+from fraudloop.limits import LATENESS_MAX_US, SKEW_MAX_US
+
+Event: TypeAlias = Transacted | Labelled | Profiled
+
+#: Layout of the files of a snapshot.
+SNAPSHOT_SCHEMA: Final = 1
+
+
+@dataclass(slots=True)
+class State:
+    """key: 16 bytes of the id hash. next_lsn: everything below it is in here. received_us: the newest arrival.
+
+    known: fingerprint of a transaction id -> LSN. labels: LSN of a payment -> LSN of its last label. positions: where records lie.
+    columns: of rows. active: what was put in force last, by kind, with its LSN. entries: of the block, allow and watch lists.
+    """
+
+    key: bytes = DEFAULT_KEY
+    next_lsn: int = 0
+    received_us: int = 0
+    columns: tuple[str, ...] = ()
+    known: Known = field(default_factory=Known)
+    labels: Known = field(default_factory=Known)
+    positions: Positions = field(default_factory=Positions)
+    active: dict[str, tuple[int, Activated]] = field(default_factory=dict)
+    #: Every set of features that was active, by hash: what the vectors of its time hold.
+    plans: dict[str, dict[str, Any]] = field(default_factory=dict)
+    entries: Entries = field(default_factory=Entries)
+    #: By name of a file, how many of its events were imported.
+    imports: dict[str, int] = field(default_factory=dict)
+    fold: Fold | None = None
+    batcher: Batcher | None = None
+    #: Which columns are sealed in records, None if none are; and what they are sealed by.
+    sealing: Sealing | None = None
+    vault: Vault | None = None
+    #: Where the log is folded anew under more features than were active then: these, from the beginning.
+    wider: FeatureSet | None = None
+    #: Of the chain of the log up to here, as far as this state was read from it; empty where it was not.
+    chain: bytes = b""
+
+    # --- the fold over records -----------------------------------------------------------------------------------
+
+    def apply(self, group: Group) -> None:
+        """Absorb a group of the log; LedgerError if it is not the next one."""
+        records = decode_all(group.records)
+        skip = max(0, self.next_lsn - group.first_lsn)
+        if group.first_lsn > self.next_lsn:
+            raise LedgerError(f"LSN {self.next_lsn} is missing: the log goes on at {group.first_lsn}", lsn=self.next_lsn)
+        self.note(group.first_lsn, records, group.segment, group.offset, skip)
+        self._absorb(records[skip:])
+
+    def note(self, first_lsn: int, records: Sequence[Record], segment: str, offset: int, skip: int = 0) -> None:
+        """Where a group lies, and the ids in it; what the records change is for `_absorb`, or was done live."""
+        if not skip:
+            self.positions.add(first_lsn, segment, offset)
+        ids, lsns = [], []
+        for lsn, record in enumerate(records[skip:], first_lsn + skip):
+            if isinstance(record, Transacted):
+                ids.append(str(record.row[0]))
+                lsns.append(lsn)
+            elif isinstance(record, Activated):
+                self.active[record.what] = (lsn, record)
+                if record.what == "features":
+                    self.plans[str(record.hash)] = record.body
+            elif isinstance(record, Labelled):
+                self.labels.put(np.array([record.lsn]), np.array([lsn]))
+        if ids:
+            self.known.put(self.fingerprints(ids), np.array(lsns, np.int64))
+        self.next_lsn = first_lsn + len(records)
+
+    def _absorb(self, records: Iterable[Record]) -> None:
+        run: list[Event] = []
+        for record in records:
+            if isinstance(record, Transacted | Labelled | Profiled):
+                run.append(record)
+                continue
+            if run:
+                self.fold_in(run)
+                run = []
+            self.change(record)
+        if run:
+            self.fold_in(run)
+
+    def fold_in(self, run: Sequence[Event]) -> Vectors:
+        """Absorb payments, labels and profiles in order; the vectors of the payments."""
+        assert self.fold is not None and self.batcher is not None, "features are active before the first event"
+        self.received_us = max(self.received_us, run[-1].received_us)
+        if all(isinstance(record, Transacted) for record in run):
+            rows = [dict(zip(self.columns, record.row, strict=True)) for record in run]
+            events = self.batcher.events(rows, [record.received_us for record in run])
+        else:
+            events = self.batcher.mixed([self._item(record) for record in run])
+        return self.fold.step(self._with_hashes(events, run))
+
+    def _item(self, record: Event) -> Item:
+        if isinstance(record, Transacted):
+            return (TRANSACTION, dict(zip(self.columns, record.row, strict=True)), record.received_us)
+        if isinstance(record, Profiled):
+            return (PROFILE, record.row, record.received_us)
+        payment = dict(zip(self.columns, record.row, strict=True))
+        moment = payment["timestamp"]
+        assert isinstance(moment, int), "a payment has a time"
+        absorbed = record.payment_received_us - LATENESS_MAX_US <= moment <= record.payment_received_us + SKEW_MAX_US
+        change = LabelChange(payment, record.time_us, bool(record.before), bool(record.after), record.before_known_us, absorbed)
+        return (LABEL, change, record.received_us)
+
+    def _with_hashes(self, events: Events, run: Sequence[Event]) -> Events:
+        """The events with the keys that the records hold in place of ids: those are sealed, and may be erased."""
+        hashed = () if self.sealing is None else self.sealing.hashed
+        if not hashed:
+            return events
+        assert self.batcher is not None
+        columns = self.batcher.key_columns
+        if all(isinstance(record, Transacted) for record in run):
+            return with_hashes(events, columns, hashed, [record.hashes for record in run])
+        entities = {columns[name]: at for at, name in enumerate(events.key_names) if name in self.batcher.entities}
+        for at, record in enumerate(run):
+            if isinstance(record, Profiled):
+                if record.hashes:
+                    entity = str(record.row["entity"])
+                    events.keys[at, events.key_names.index(entity)] = np.frombuffer(record.hashes, np.uint64)
+                continue
+            words = np.frombuffer(record.hashes, np.uint64).reshape(-1, 2)
+            for place, name in enumerate(events.key_names):
+                column = columns[name]
+                if column in hashed and (isinstance(record, Transacted) or entities.get(column) == place):
+                    events.keys[at, place] = words[hashed.index(column)]
+        return events
+
+    def events(self, rows: Sequence[Row], received_us: Sequence[int]) -> Events:
+        """The events of payments that arrive now."""
+        assert self.batcher is not None, "features are active before the first payment"
+        self.received_us = max(self.received_us, received_us[-1])
+        return self.batcher.events(rows, received_us)
+
+    def step(self, rows: Sequence[Row], received_us: Sequence[int]) -> Vectors:
+        """Absorb payments in order; their vectors."""
+        assert self.fold is not None, "features are active before the first payment"
+        return self.fold.step(self.events(rows, received_us))
+
+    def records(
+        self, rows: Sequence[Row], events: Events, received_us: Sequence[int], decisions: Sequence[Decision | None]
+    ) -> list[Transacted]:
+        """What the log is told of payments: what is personal sealed, if it is to be."""
+        if self.sealing is None or self.vault is None:
+            return [Transacted(tuple(row.values()), at, made) for row, at, made in zip(rows, received_us, decisions, strict=True)]
+        assert self.batcher is not None
+        hashes = self.sealing.hashes_of(events, self.batcher.key_columns, rows, self.key)
+        sealed = self.sealing.seal(self.vault, rows, hashes)
+        return [
+            Transacted(parts.row, at, made, parts.personal, parts.hashes)
+            for parts, at, made in zip(sealed, received_us, decisions, strict=True)
+        ]
+
+    def change(self, record: Record) -> None:
+        """What any record but a payment changes."""
+        if isinstance(record, Configured):
+            self.columns = tuple(record.columns)
+            self.sealing = sealing_of(record.columns, record.sealed, record.hashed) if record.sealed else None
+        elif isinstance(record, Listed):
+            self.entries.apply(record)
+        elif isinstance(record, Activated):
+            if record.what == "features":
+                self._plan(FeatureSet.from_dict(record.body))
+        elif isinstance(record, Changed):
+            if record.what == "import":
+                self.imports[record.name] = int(record.state)
+        elif isinstance(record, Erased):
+            if self.vault is not None:
+                self.vault.erase(np.frombuffer(record.subject, np.uint64), record.generation)
+        else:
+            assert not isinstance(record, Transacted), "payments are absorbed where their vectors are needed"
+            self.fold_in([record])
+
+    def _plan(self, features: FeatureSet) -> None:
+        """Fold under these features from here on. RefoldNeeded where the kept events do not hold what they ask for."""
+        if self.wider is not None and _covers(self.wider, features):
+            if self.fold is None:
+                self.use(Fold(compile_plan(self.wider)))
+            return
+        if self.fold is None:
+            self.use(Fold(compile_plan(features)))
+        elif self.fold.plan.features.hash != features.hash:
+            try:
+                self.use(derive(self.fold, compile_plan(features)))
+            except RefoldNeeded as error:
+                raise RefoldNeeded(str(error), features=features, **error.fields) from error
+
+    def use(self, fold: Fold) -> None:
+        """Go on with this fold, which holds the same events."""
+        self.fold, self.batcher = fold, Batcher(fold.plan.features, self.key)
+
+    @property
+    def features(self) -> FeatureSet:
+        """What the vectors hold."""
+        assert self.fold is not None, "features are active"
+        return self.fold.plan.features
+
+    def digest(self) -> str:
+        """A fingerprint of all that later decisions read of the entities: equal states have equal digests."""
+        assert self.fold is not None, "features are active"
+        return self.fold.digest()
+
+    # --- ids -----------------------------------------------------------------------------------------------------
+
+    def fingerprints(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """Half of the keyed hash of each transaction id, int64 [n]."""
+        return np.ascontiguousarray(hash_texts(ids, self.key)[:, 0]).view(np.int64)
+
+    def row_of(self, record: Transacted) -> dict[str, Any]:
+        """The canonical row of a record under the columns in force; what was erased is None."""
+        if self.sealing is None:
+            return dict(zip(self.columns, record.row, strict=True))
+        return dict(self.sealing.unseal(self.vault, record.row, record.personal, record.hashes))
+
+    # --- snapshots -----------------------------------------------------------------------------------------------
+
+    def snapshot(self, folder: Path) -> Path:
+        """Write a snapshot into a folder of snapshots, under the name of its LSN; it is there whole or not at all."""
+        target = folder / f"{self.next_lsn:020d}"
+        fresh = folder / f".{self.next_lsn:020d}.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        parts = {"known": self.known.rows(), "labels": self.labels.rows()}
+        head = {
+            "schema": SNAPSHOT_SCHEMA, "next_lsn": self.next_lsn, "received_us": self.received_us, "columns": self.columns,
+            "sealed": () if self.sealing is None else self.sealing.sealed, "hashed": () if self.sealing is None else self.sealing.hashed, "chain": self.chain,
+            "positions": self.positions.to_dict(), "active": [(lsn, encode(record)) for lsn, record in self.active.values()],
+            "entries": [encode(record) for record in self.entries if isinstance(record, Listed)], "imports": self.imports, "plans": self.plans, "key": hashlib.blake2b(self.key, digest_size=8).digest(),
+            "parts": {name: (len(rows), _digest(rows)) for name, rows in parts.items()}, "fold": self.fold is not None,
+        }  # fmt: skip
+        for name, rows in parts.items():
+            _write(fresh / f"{name}.rows", rows)
+        if self.fold is not None:
+            self.fold.snapshot(fresh / "fold.state")
+        body = msgspec.msgpack.encode(head)
+        _write(fresh / "state.msgpack", np.frombuffer(hashlib.blake2b(body).digest() + body, np.uint8))
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+        _sync(folder)
+        return target
+
+    @staticmethod
+    def restore(path: Path, key: bytes) -> State:
+        """The state of a snapshot; SnapshotError if it is damaged, of another version, or hashed with another key."""
+        try:
+            data = (path / "state.msgpack").read_bytes()
+        except OSError as error:
+            raise SnapshotError(f"{path}: cannot be read ({error.strerror}); an older snapshot or the log itself will do") from error
+        if hashlib.blake2b(data[64:]).digest() != data[:64]:
+            raise SnapshotError(f"{path}: damaged; an older snapshot or the log itself will do")
+        head: dict[str, Any] = msgspec.msgpack.decode(data[64:])
+        if head["schema"] != SNAPSHOT_SCHEMA:
+            raise SnapshotError(f"{path}: snapshot schema {head['schema']}, this build reads {SNAPSHOT_SCHEMA}; the log is read instead")
+        if head["key"] != hashlib.blake2b(key, digest_size=8).digest():
+            raise SnapshotError(f"{path}: its ids are hashed with another key (FRAUDLOOP_HASH_KEY)")
+        out = State(key, int(head["next_lsn"]), int(head["received_us"]), tuple(head["columns"]))
+        out.chain = head["chain"]
+        out.sealing = sealing_of(head["columns"], head["sealed"], head["hashed"]) if head["sealed"] else None
+        for name, known in (("known", out.known), ("labels", out.labels)):
+            count, digest = head["parts"][name]
+            try:
+                rows = np.fromfile(path / f"{name}.rows", np.int64).reshape(-1, 2)
+            except (OSError, ValueError) as error:
+                raise SnapshotError(f"{path}: {name}.rows cannot be read ({error})") from error
+            if len(rows) != count or _digest(rows) != digest:
+                raise SnapshotError(f"{path}: {name}.rows is damaged")
+            known.put(np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1]))
+        out.positions = Positions.from_dict(head["positions"])
+        for lsn, body in head["active"]:
+            record = decode(body)
+            assert isinstance(record, Activated), "what is active was activated"
+            out.active[record.what] = (lsn, record)
+        out.imports, out.plans = dict(head["imports"]), dict(head["plans"])
+        for body in head["entries"]:
+            out.change(decode(body))
+        if head["fold"]:
+            out.use(Fold.restore(path / "fold.state"))
+        return out
+
+
+def _covers(wider: FeatureSet, features: FeatureSet) -> bool:
+    have = {feature.hash for feature in wider.features}
+    return all(feature.hash in have for feature in features.features)
+
+
+def _digest(rows: NDArray[np.int64]) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=32).digest()
+
+
+def _write(path: Path, rows: NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        rows.tofile(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
