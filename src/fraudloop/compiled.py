@@ -30,20 +30,33 @@ F = TypeVar("F", bound=Callable[..., Any])
 KERNEL_MODULES = (
     "fraudloop.features.warm",
     "fraudloop.door.identity",
+    "fraudloop.scoring.logarithm",
+    "fraudloop.scoring.preprocessing",
+    "fraudloop.door.spread",
     "fraudloop.scoring.trees",
     "fraudloop.scoring.tree_shap",
+    "fraudloop.scoring.calibration",
     "fraudloop.decisions.rule_program",
+    "fraudloop.monitoring.sketches",
+    "fraudloop.ledger.punctured",
     "fraudloop.engine.known",
 )
 
 #: Sources that the machine code depends on, relative to the package: a change in any of them makes all of it stale.
 KERNEL_SOURCES = (
     "door/identity.py",
+    "door/spread.py",
+    "door/events.py",
     "features/*.py",
+    "scoring/logarithm.py",
+    "scoring/preprocessing.py",
     "scoring/trees.py",
     "scoring/tree_shap.py",
     "scoring/lanes.py",
+    "scoring/calibration.py",
     "decisions/rule_program.py",
+    "monitoring/sketches.py",
+    "ledger/punctured.py",
     "engine/known.py",
     "limits.py",
 )

@@ -85,3 +85,7 @@ class ConflictError(InputError):
 
 class UnavailableError(FraudloopError):
     """The service cannot answer now; send the same request again after the time it names: it is decided once."""
+
+    def __init__(self, message: str | None = None, *, retry_after_s: int = 1, **fields: object) -> None:
+        super().__init__(message, **fields)
+        self.retry_after_s = retry_after_s

@@ -102,6 +102,11 @@ ID_BYTES_MAX: Final = 1_024
 #: The longest other text (category, status, free column) in UTF-8 bytes; a category is a word, not a document.
 TEXT_BYTES_MAX: Final = 1_024
 
+#: Words (categories, countries, minutes) whose reading the door for one transaction remembers, each kind apart. Fewer: the 5,000
+#: cities or categories of a large caller would be read anew each time. More: a sender of ever new words would grow the scorer
+#: by more than a megabyte a field before they are forgotten.
+WORDS_REMEMBERED_MAX: Final = 8_192
+
 #: How old or how far in the future the time of an event may be at all: 1970 to 2100. Outside is a wrong unit
 #: (seconds read as milliseconds); inside, what a key remembers of a time fits the bits it has (seconds in 32, days in 16).
 TIMESTAMP_MIN_US: Final = 0
@@ -199,6 +204,34 @@ LOG_GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
 #: crash takes longer than a service may be away (256 MB are about half a second).
 LOG_SEGMENT_BYTES: Final = 256 * 1024 * 1024
 
+# --- beside the log ----------------------------------------------------------------------------------------------
+
+#: Records that an index takes in one transaction. Smaller: each commit is a flush, and keys that are sorted by the batch touch
+#: as many pages of the lookup as there are rows. Larger: a kill loses more work, and rows wait in memory (about 1 kB each).
+INDEX_BATCH_RECORDS: Final = 50_000
+
+#: Rows of one page of decisions. A person reads some dozens; a program that wants all takes the export.
+INDEX_PAGE_MAX: Final = 1_000
+
+#: Payments of a row group of the export, and with it of memory: 32,768 with 512 features are 130 MB, with the default set 20 MB.
+#: Smaller: readers of columns seek more than they read.
+EXPORT_ROWS: Final = 32_768
+
+#: Free share of the disk below which it is low, however slow the log grows: somebody should have hours to act, and file systems
+#: slow down and fragment when nearly full.
+DISK_LOW_SHARE: Final = 0.10
+
+#: Free bytes below which nothing more is decided. Smaller: the segment that is being written may not fit to its end, and what is
+#: in flight fails instead of being refused. Larger: disk that nobody may use.
+DISK_FULL_BYTES: Final = 256 * 1024 * 1024
+
+#: Customers erased from one vault. Each leaves some 60 to 90 seeds of 16 bytes in memory and in its file: 200,000 are 300 MB. More than
+#: that is not single people asking but a portfolio leaving: begin a new log.
+VAULT_ERASED_MAX: Final = 200_000
+
+#: Ciphers of customers kept ready, about 300 bytes each. Smaller: active customers' keys are derived again for every payment (2 µs).
+VAULT_CACHE: Final = 65_536
+
 # --- bundles -----------------------------------------------------------------------------------------------------
 
 #: One file of a bundle. A booster of 2,000 trees of depth 8 is about 60 MB; larger is not a model but an accident,
@@ -276,5 +309,7 @@ assert ENTRIES_A_COMMAND_MAX <= LOG_RECORDS_MAX, "a command is one group of the 
 assert ENTRIES_A_COMMAND_MAX * ID_BYTES_MAX < LOG_GROUP_BYTES_MAX, "with the longest ids too"
 assert GUARD_DECLINE_SHARE_MAX <= GUARD_STOP_SHARE_MAX < 1, "what is declined is stopped too"
 assert 0 < GUARD_RELEASE < 1, "a guard lets go below where it trips"
+assert LOG_SEGMENT_BYTES <= DISK_FULL_BYTES, "a segment that was begun can be written to its end"
+assert LOG_RECORDS_MAX >= EXPORT_ROWS, "a group fills a row group of the export at most a few times"
 assert SIMULATED_TRANSACTIONS_MAX < 10**10, "ids have ten digits"
 assert SIMULATED_CUSTOMERS_MAX * 8 < 2**30, "devices of customers lie below those of fraudsters"

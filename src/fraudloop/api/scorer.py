@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -49,7 +50,7 @@ class Scorer:
     def __init__(self, engine: Engine, door: RowDoor, loop: asyncio.AbstractEventLoop, now_us: Callable[[], int]) -> None:
         self.engine, self.door, self.now_us = engine, door, now_us
         self.answers = Answers()
-        self.answers.plan(engine.in_force.plan, engine.in_force.features.names)
+        self.use(engine)
         self._loop = loop
         self._scheduled = False
         self._decode = msgspec.json.Decoder().decode
@@ -58,6 +59,11 @@ class Scorer:
             ("POST", "/events"): self._events,
             ("GET", "/health"): self._health,
         }
+
+    def use(self, engine: Engine) -> None:
+        """Go on with another engine over the same log."""
+        self.engine = engine
+        self.answers.plan(engine.in_force.plan, engine.in_force.features.names)
 
     def route(self, head: Head) -> Any:
         found = self._routes.get((head.method, head.path))
@@ -83,9 +89,7 @@ class Scorer:
                 PROBLEM,
             )
         elif isinstance(error, UnavailableError):
-            connection.respond(
-                503, problem(503, "unavailable", str(error)), PROBLEM, b"retry-after: %d\r\n" % error.fields.get("retry_after_s", 1)
-            )
+            connection.respond(503, problem(503, "unavailable", str(error)), PROBLEM, b"retry-after: %d\r\n" % error.retry_after_s)
         else:
             connection.respond(500, problem(500, "internal error", str(error)), PROBLEM)
 
@@ -140,7 +144,13 @@ class Scorer:
         connection.respond(
             200,
             msgspec.json.encode(
-                {"live": True, "ready": True, "degraded": bool(self.engine.in_force.why), "why": list(self.engine.in_force.why)}
+                {
+                    "live": True,
+                    "ready": True,
+                    "pid": os.getpid(),
+                    "degraded": bool(self.engine.in_force.why),
+                    "why": list(self.engine.in_force.why),
+                }
             ),
         )
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fraudloop.api.serve import Process, run
+from fraudloop.api.supervisor import Supervisor
 from fraudloop.cli.options import Columns
 from fraudloop.cli.output import note
-from fraudloop.domain.transaction import TRANSACTION_SCHEMA
-from fraudloop.door.row import RowDoor
 from fraudloop.engine.config import ServeConfig
-from fraudloop.pipelines.data import column_map, resources
-from fraudloop.scoring.store import BundleStore
+from fraudloop.errors import InputError
 from fraudloop.settings import Settings
 
 
@@ -37,17 +37,47 @@ def command(
     ] = None,
     features: Annotated[str | None, typer.Option("--features", metavar="SPEC", help="Features that are always there.")] = None,
     observe: Annotated[bool, typer.Option("--observe", help="Say what would be decided, and act on nothing.")] = False,
+    standby: Annotated[bool, typer.Option("--standby/--no-standby", help="A second process that follows the log and takes over.")] = True,
+    role: Annotated[str | None, typer.Option("--role", hidden=True)] = None,
+    listen_fd: Annotated[int, typer.Option("--listen-fd", hidden=True)] = -1,
+    ready_fd: Annotated[int, typer.Option("--ready-fd", hidden=True)] = -1,
 ) -> None:
     """Decide payments over HTTP: POST /score_transaction."""
     settings: Settings = context.obj
     serve = ServeConfig.load(
         config, {"data": str(data), "name": name, "rules": rules, "policy": policy, "features": features, "observe": observe or None}
     )
+    if role is not None:
+        raise typer.Exit(_child(role, serve, columns, settings, listen_fd, ready_fd, alone=not standby))
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024)
+    except OSError as error:
+        raise InputError(f"--host {host} --port {port}: cannot be listened on ({error.strerror}); is another service there?") from error
+    serve.folder.mkdir(parents=True, exist_ok=True)
+    again = [word for word in sys.argv[1:] if word]
+
+    def child(which: str, listen: int, ready: int) -> list[str]:
+        return [sys.executable, "-m", "fraudloop", *again, "--role", which, "--listen-fd", str(listen), "--ready-fd", str(ready)]
+
+    note(f"http://{host}:{port}: log in {serve.log}, models from {settings.store}")
+    raise typer.Exit(asyncio.run(Supervisor(listener, child, (), note, standby=standby).run()))
+
+
+def _child(role: str, config: ServeConfig, columns: str, settings: Settings, listen_fd: int, ready_fd: int, *, alone: bool) -> int:
+    from fraudloop.api.serve import Process, run
+    from fraudloop.domain.transaction import TRANSACTION_SCHEMA
+    from fraudloop.door.row import RowDoor
+    from fraudloop.pipelines.data import column_map, resources
+    from fraudloop.scoring.store import BundleStore
+
     mapped = column_map(columns, settings)
     found = resources(mapped, settings)
-    listener = socket.create_server((host, port), backlog=1024)
+
+    def ready(word: str) -> None:
+        os.write(ready_fd, word.encode() + b"\n")
+
     process = Process(
-        serve, BundleStore(settings.store), RowDoor(mapped.shape, found.rates, found.tokens), (*TRANSACTION_SCHEMA, *mapped.shape.extra), settings.hash_key, listener,
-        lambda role: note(f"{role}: http://{host}:{port}"), {"amount": settings.base_currency},
+        config, BundleStore(settings.store), RowDoor(mapped.shape, found.rates, found.tokens), (*TRANSACTION_SCHEMA, *mapped.shape.extra), settings.hash_key,
+        socket.socket(fileno=listen_fd), ready, {"amount": settings.base_currency}, alone,
     )  # fmt: skip
-    raise typer.Exit(run(process, standby=False))
+    return run(process, standby=role == "standby")

@@ -7,6 +7,7 @@ keeping customers apart from merchants of the same name is the matter of whoever
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -131,6 +132,21 @@ def _hash_many(data: Any, offsets: Any, null: Any, k0: Any, k1: Any, out: Any) -
             out[i, 1] = second
 
 
+@njit
+def _hash_lengths(data: Any, lengths: Any, k0: Any, k1: Any, out: Any) -> None:
+    """Hash texts that follow one another in `data`, of these lengths; -1 is null."""
+    start = 0
+    for i in range(len(lengths)):
+        if lengths[i] < 0:
+            out[i, 0] = _0
+            out[i, 1] = _0
+        else:
+            first, second = _hash_bytes(data, start, start + lengths[i], k0, k1)
+            out[i, 0] = first
+            out[i, 1] = second
+            start += lengths[i]
+
+
 def hash_text(text: str | None, key: bytes = DEFAULT_KEY) -> tuple[int, int]:
     """The two 64-bit words of the hash of one text; (0, 0) for None. `key` is 16 bytes.
 
@@ -149,13 +165,17 @@ def hash_texts(texts: Sequence[str | None], key: bytes = DEFAULT_KEY) -> NDArray
     >>> hash_texts(["C0042", None])[0].tolist() == list(hash_text("C0042"))
     True
     """
-    parts = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
-    offsets = np.zeros(len(parts) + 1, np.int64)
-    np.cumsum([len(part) for part in parts], out=offsets[1:])
-    offsets.flags.writeable = False
-    out = np.empty((len(parts), 2), np.uint64)
-    null = np.array([text is None for text in texts], np.bool_)
-    _hash_many(np.frombuffer(b"".join(parts) or b"\0", np.uint8), offsets, _frozen(null), *_halves(key), out)
+    joined = "".join(filter(None, texts))
+    if joined.isascii():
+        # One byte a character: the lengths of the texts are those of their bytes.
+        data = joined.encode()
+        lengths = [-1 if text is None else len(text) for text in texts]
+    else:
+        parts = [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
+        data = b"".join(filter(None, parts))
+        lengths = [-1 if part is None else len(part) for part in parts]
+    out = np.empty((len(lengths), 2), np.uint64)
+    _hash_lengths(np.frombuffer(data or b"\0", np.uint8), np.frombuffer(array("q", lengths), np.int64), *_halves(key), out)
     return out
 
 
@@ -203,6 +223,7 @@ def _halves(key: bytes) -> tuple[np.uint64, np.uint64]:
 def warm() -> None:
     """Run every kernel once, in the shapes that are used."""
     hash_text("")
+    hash_texts(["warm", None])
     offsets = np.frombuffer(np.array([0, 4], np.int64).tobytes(), np.int64)
     _hash_many(
         np.frombuffer(b"warm", np.uint8), offsets, _frozen(np.zeros(0, np.bool_)), *_halves(DEFAULT_KEY), np.empty((1, 2), np.uint64)

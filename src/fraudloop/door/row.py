@@ -1,28 +1,28 @@
-"""The door for one transaction at a time: what `door.table` does to a table, in microseconds for an ordinary body.
+"""The door for one transaction at a time: what `door.table` does to a table, in microseconds.
 
-Ordinary is a body whose values are already written as the canonical ones are (text without blanks around it, ISO times,
-ISO codes, plain amounts). Such a body is read here; every other one, and every bad one, goes through `door.table` itself
-as a table of one row. So there is one meaning: this way may decline, but never differ.
+Three ways with one meaning. The quick one takes a body in one pass and raises `_Strange` at whatever it is not sure of; the exact one
+reads the same body value by value with `door.value` and tells every fault; shapes that say more than one value can answer (own formats of
+times, own words, marks in numbers) go through `door.table` itself, as a table of one row, which costs milliseconds.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import re
 import struct
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from hashlib import blake2b
+from math import gcd
+from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 
-from fraudloop.domain.country import BY_NAME
-from fraudloop.domain.money import EXPONENTS, AmountError, exponent_of, to_minor
+from fraudloop.domain.money import EXPONENTS, FLOAT_NOISE, FLOAT_NOISE_MAX, UNKNOWN_EXPONENT
 from fraudloop.domain.transaction import (
     COUNTRY_FIELDS,
     DEFAULT_FLOW,
@@ -35,41 +35,47 @@ from fraudloop.domain.transaction import (
     TEXT_FIELDS,
     TRANSACTION_SCHEMA,
 )
+from fraudloop.door import value as values
 from fraudloop.door.canonical import BODY_VERSION
-from fraudloop.door.pan import MAY_HOLD_PAN, TokenKey, holds_pan
+from fraudloop.door.pan import MAY_HOLD_PAN, TokenKey, hide, holds_pan
 from fraudloop.door.rates import BASE_SCALE, RateTable
 from fraudloop.door.shape import Shape
-from fraudloop.door.table import admit
+from fraudloop.door.table import CARD_REASON, CARD_RULE, NO_TEXT, admit
+from fraudloop.door.value import Scalar, Wrong
 from fraudloop.errors import ColumnMapError
 from fraudloop.limits import (
     AMOUNT_MINOR_MAX,
+    COLUMNS_MAX,
     DEGREE_E7,
     ID_BYTES_MAX,
-    TEXT_BYTES_MAX,
     TIMESTAMP_MAX_US,
     TIMESTAMP_MIN_US,
     UTC_OFFSET_MAX_MINUTES,
     UTC_OFFSET_MIN_MINUTES,
+    WORDS_REMEMBERED_MAX,
 )
 
 #: A canonical value: a time is microseconds since 1970 UTC.
 Value = str | int | float | bool | None
 Row = dict[str, Value]
+Read = Callable[[Any], Any]
 
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII)
-_PLAIN_AMOUNT = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,4})?", re.ASCII)
+_REQUIRED: Final = ("transaction_id", "timestamp", "amount")
+_DEGREES: Final = {"latitude": 90, "longitude": 180, "home_latitude": 90, "home_longitude": 180}
 _DOUBLE = struct.Struct("<d")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COUNTRIES: Final[Mapping[str, str]] = {name.upper(): code for name, code in BY_NAME.items() if len(name) <= 3 and name.isascii()}
-_KINDS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(ID_FIELDS, "id"), **dict.fromkeys(TEXT_FIELDS, "word"), **dict.fromkeys(FLAG_FIELDS, "flag"), **dict.fromkeys(COUNTRY_FIELDS, "country"),
-    "status": "status", "currency": "currency", "amount": "amount", "timestamp": "time", "received_at": "time", "utc_offset": "offset",
-    "latitude": "degrees90", "longitude": "degrees180", "home_latitude": "degrees90", "home_longitude": "degrees180",
-}  # fmt: skip
+_NO_NOTES: Final[Mapping[str, int]] = MappingProxyType({})
+_POWERS: Final = tuple(10**n for n in range(10))
+_FLOAT_POWERS: Final = tuple(float(10**n) for n in range(10))
+_WORD_CHARACTERS_MAX: Final = 64
+
+# Digits as 0, all else as x, without what may stand between the digits of a card number.
+_DIGITS: Final = bytes(48 if 48 <= byte < 58 else 120 for byte in range(256))
+_BETWEEN: Final = b" ._-"
+_THIRTEEN: Final = b"0" * 13
 
 
 class _Strange(Exception):
-    """A value is not written as the canonical ones are."""
+    """Something that the quick way is not sure of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +87,12 @@ class Refusal:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True):
     """row: the canonical transaction, or None if it was refused; refusals say why. notes: as `table.Admitted.notes`."""
 
     row: Row | None
     refusals: tuple[Refusal, ...] = ()
-    notes: Counter[str] = field(default_factory=Counter)
+    notes: Mapping[str, int] = _NO_NOTES
 
 
 class RowDoor:
@@ -98,184 +103,511 @@ class RowDoor:
     999
     >>> [refusal.field for refusal in door.admit({"id": "t1", "timestamp": "soon", "amount": 1}).refusals]
     ['timestamp']
+    >>> [refusal.rule for refusal in door.admit_bytes(b"[1, 2").refusals]
+    ['body.json']
     """
 
     def __init__(self, shape: Shape, rates: RateTable, tokens: TokenKey | None = None) -> None:
         self.shape, self.rates, self.tokens = shape, rates, tokens
-        self._columns: dict[str, tuple[str, str]] = {}
+        self._told = _Columns(shape, rates, tokens or TokenKey())
+        # Where the service says when a body came, the body's own word for it is a column like any that nobody reads.
+        without = replace(
+            shape,
+            ignore=(*shape.ignore, "received_at"),
+            fields={n: c for n, c in shape.fields.items() if n != "received_at"},
+            constants={n: c for n, c in shape.constants.items() if n != "received_at"},
+        )
+        self._stamped = _Columns(without, rates, tokens or TokenKey())
+        self._decode = msgspec.json.Decoder().decode
+
+    def admit(self, body: Mapping[str, Any], received_us: int | None = None) -> Admission:
+        """A transaction from a decoded JSON object; values are text, numbers, truth values, null, or objects one level deep.
+
+        received_us: when it arrived, in microseconds since 1970 UTC; a `received_at` in the body is then dropped.
+        """
+        columns = self._told if received_us is None else self._stamped
+        if columns.is_plain:
+            try:
+                done = columns.quickly(body)
+            except (_Strange, Wrong, TypeError):  # a list has no hash
+                done = columns.exactly(body)
+        else:
+            done = columns.by_table(body)
+        if received_us is not None and done.row is not None:
+            done.row["received_at"] = received_us
+        return done
+
+    def admit_bytes(self, raw: bytes, received_us: int | None = None) -> Admission:
+        """The same from the bytes of a request. What is no JSON object is refused by `body.json` or `body.object`."""
+        body = read_object(self._decode, raw)
+        if isinstance(body, Refusal):
+            return Admission(None, (body,))
+        return self.admit(body, received_us)
+
+    def _quickly(self, body: Mapping[str, Any]) -> Admission:
+        return self._told.quickly(body)
+
+    def _exactly(self, body: Mapping[str, Any]) -> Admission:
+        return self._told.exactly(body)
+
+    def _by_table(self, body: Mapping[str, Any]) -> Admission:
+        return self._told.by_table(body)
+
+
+def read_object(decode: Callable[[bytes], Any], raw: bytes) -> dict[str, Any] | Refusal:
+    """The object of some JSON text, or why there is none."""
+    try:
+        body = decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        return Refusal("body", "body.json", f"is no JSON ({hide(str(error), 200)})")
+    if not isinstance(body, dict):
+        return Refusal("body", "body.object", "must be one JSON object")
+    return body
+
+
+class _Columns:
+    """What a shape makes of a body: its columns and how each is read."""
+
+    def __init__(self, shape: Shape, rates: RateTable, tokens: TokenKey) -> None:
+        self.shape, self.rates, self.tokens = shape, rates, tokens
+        numbers = {name: number.scale for name, number in shape.numbers.items()}
+        words = {**shape.categories, **shape.segments}
+        self._zone = shape.zone
+        self._exact = _exact_readers(shape, numbers, tuple(words))
+        quick = _quick_readers(shape, self._exact, numbers)
+        #: The field that each column may be, by the column's name.
+        self.names: dict[str, str] = {}
         if shape.aliases:
             for name, others in FIELDS.items():
-                for column in (name, *others):
-                    if name not in shape.constants and name not in shape.ignore and name not in shape.fields:
-                        self._columns.setdefault(column, (name, _KINDS[name]))
-        for name, column in shape.fields.items():
-            self._columns[column] = (name, _KINDS[name])
-        for name, number in shape.numbers.items():
-            self._columns[number.column] = (name, "number" if number.scale is None else f"exact{number.scale}")
-        for name, column in {**shape.categories, **shape.segments}.items():
-            self._columns[column] = (name, "word")
-        # What a shape says beyond names is for the other way.
-        self._plain = not (
-            shape.constants or shape.values or shape.formats or shape.unit or shape.minor or shape.round_finer or shape.negative
-        )
-        self._plain &= shape.decimal == "." and shape.thousands == "" and shape.zone == "UTC"
-        self._needed = {*shape.fields.values(), *shape.extra.values()}
-        self._extra = tuple(shape.extra)
-        self._empty: Row = dict.fromkeys((*TRANSACTION_SCHEMA, *self._extra))
+                if name not in shape.constants and name not in shape.ignore and name not in shape.fields:
+                    for column in (name, *others):
+                        self.names.setdefault(column, name)
+        mapped = {**shape.fields, **shape.extra}
+        self.names.update({column: name for name, column in mapped.items()})
+        self._needed = dict.fromkeys(mapped.values())
+        self._aliased = [
+            (name, (name, *others))
+            for name, others in FIELDS.items()
+            if shape.aliases and name not in shape.fields and name not in shape.constants and name not in shape.ignore
+        ]
+        self._quick = {column: (name, quick[name]) for column, name in self.names.items()}
+        self._inside: dict[str, dict[str, tuple[str, Read]]] = {}
+        for column, found in self._quick.items():
+            for at in (i for i, c in enumerate(column) if c == "."):
+                self._inside.setdefault(column[:at], {})[column[at + 1 :]] = found
+        # What a shape says beyond names is for the other ways.
+        self.is_plain = not (shape.values or shape.formats) and shape.decimal == "." and shape.thousands == ""
+        self._is_quick = len(mapped) == len(self._needed) and not {*shape.constants} & {*_REQUIRED, "utc_offset", "currency", *_DEGREES}
+        self._empty: Row = dict.fromkeys((*TRANSACTION_SCHEMA, *shape.extra))
+        self._empty["flow"] = DEFAULT_FLOW
+        self._empty["zone_offset"] = 0
+        try:
+            for name, text in shape.constants.items():
+                if self._is_quick:
+                    read = self._exact[name](text)
+                    self._empty[name] = read[0] if isinstance(read, tuple) else read
+        except Wrong:
+            self._is_quick = False
         self._to_base = _BaseAmounts(rates)
+        #: Decimals of amounts by currency, and of all others.
+        self._exponents: dict[str, int] = {} if shape.minor else dict(EXPONENTS)
+        self._exponent_else = 0 if shape.minor else UNKNOWN_EXPONENT
 
-    def admit(self, body: Mapping[str, Any]) -> Admission:
-        """A transaction from a decoded JSON object; values are text, numbers, truth values, null, or objects one level deep."""
-        if self._plain:
-            try:
-                return self._ordinary(body)
-            except _Strange:
-                pass
-        return self._by_table(body)
+    # --- the quick way ----------------------------------------------------------------------------------------------
 
-    def _ordinary(self, body: Mapping[str, Any]) -> Admission:
-        row = dict(self._empty)
-        amount: Any = None
-        seen = set()
-        columns = self._columns
-        for column, value in _flat(body):
+    def quickly(self, body: Mapping[str, Any]) -> Admission:
+        """In one pass; `_Strange` where it is not sure, `Wrong` or TypeError where a value cannot be read."""
+        if not self._is_quick:
+            raise _Strange
+        got: dict[str, Any] = {}
+        columns = self._quick
+        fields, dropped = len(body), 0
+        for column, value in body.items():
             found = columns.get(column)
-            if found is None:
-                # Dropped, once it is sure that no card number is in it.
-                if value is not None and not isinstance(value, bool):
-                    _no_card(value)
-                continue
-            name, kind = found
-            if name in seen:
-                raise _Strange  # two names of one field: which counts is for the shape to say
-            seen.add(name)
-            if value is None:
-                continue
-            if kind == "amount":
-                amount = value
-            elif kind == "time":
-                row[name], offset = _time(value)
-                if name == "timestamp":
-                    row["utc_offset"] = offset
-            elif kind == "offset":
-                raise _Strange
+            if found is not None:
+                name, read = found
+                got[name] = read(value)
+            elif type(value) is dict:
+                fields += len(value) - 1
+                inside = self._inside.get(column)
+                for inner, part in value.items():
+                    found = inside.get(inner) if inside is not None else None
+                    if found is not None:
+                        name, read = found
+                        got[name] = read(part)
+                    else:
+                        dropped += 1
+                        _no_card(part)
             else:
-                row[name] = _value(kind, value)
-        if self._needed and not self._needed <= {column for column, _ in _flat(body)}:
+                dropped += 1
+                _no_card(value)
+        if len(got) != fields - dropped or fields > COLUMNS_MAX:
+            raise _Strange  # two names of one field: which counts is for the shape to say
+        currency = got.get("currency")
+        amount = got.pop("amount", None)
+        exponent = self._exponents.get(currency, self._exponent_else)  # type: ignore[arg-type]
+        if type(amount) is float and 0.0 <= amount < 1e9:
+            scaled = amount * _FLOAT_POWERS[exponent]
+            minor = round(scaled)
+            if scaled != minor and abs(scaled - minor) > min(minor * FLOAT_NOISE, FLOAT_NOISE_MAX):
+                minor = self._minor(amount, exponent)
+        else:
+            minor = self._minor(amount, exponent)
+        row = {**self._empty, **got}
+        moment = got.get("timestamp")
+        if minor is None or moment is None or row["transaction_id"] is None:
             raise _Strange
-        currency = row["currency"]
-        row["amount_minor"] = minor = _minor(amount, exponent_of(currency if isinstance(currency, str) else None))
-        if row["transaction_id"] is None or row["timestamp"] is None:
+        row["timestamp"] = time_us = moment[0]
+        if moment[1] is not None and "utc_offset" not in got:
+            row["utc_offset"] = moment[1]
+        if (row["latitude"] is None) != (row["longitude"] is None) or (row["home_latitude"] is None) != (row["home_longitude"] is None):
             raise _Strange
-        notes: Counter[str] = Counter()
-        for a, b in PLACES:
-            if (row[a] is None) != (row[b] is None):
-                raise _Strange
-        time_us = row["timestamp"]
-        assert isinstance(time_us, int) and isinstance(minor, int)
-        base, version = self._to_base(minor, currency if isinstance(currency, str) else None, time_us)
-        if base is None:
-            raise _Strange
-        row["amount_base"], row["rate_version"] = base, version
+        row["amount_minor"] = minor
+        base, row["rate_version"] = self._to_base(minor, currency, time_us)
+        row["amount_base"] = base
         if row["received_at"] is None:
             row["received_at"] = time_us
         if row["flow"] is None:
             row["flow"] = DEFAULT_FLOW
-        row["zone_offset"] = 0
-        return Admission(row, (), notes)
+        if self._zone != "UTC":
+            row["zone_offset"] = values.zone_offset(time_us, self._zone)
+        return Admission(row) if base is not None else Admission(row, (), _without_rate(currency))
 
-    def _by_table(self, body: Mapping[str, Any]) -> Admission:
-        """Through the door for tables."""
+    def _minor(self, amount: Any, exponent: int) -> Any:
+        """Minor units of an amount that is not plainly a float."""
+        if type(amount) is int and 0 <= amount < 1_000_000_000:
+            return amount * _POWERS[exponent]
+        return values.amount(_scalar(amount), exponent, round_finer=self.shape.round_finer, negative=self.shape.negative)
+
+    # --- the exact way ----------------------------------------------------------------------------------------------
+
+    def exactly(self, body: Mapping[str, Any]) -> Admission:
+        """Value by value, with all that is wrong."""
+        columns, refusals = self._scalars(body)
+        if refusals:
+            return Admission(None, tuple(refusals))
+        shape = self.shape
+        fields = self._fields(columns)
+        got: dict[str, Any] = {}
+        wrong = set()
+        for name, read in self._exact.items():
+            column = fields.get(name)
+            if column is None and name not in shape.constants:
+                continue
+            given = shape.constants[name] if column is None else columns[column]
+            try:
+                if name == "amount":
+                    exponent = self._exponents.get(got.get("currency") or "", self._exponent_else)
+                    got[name] = values.amount(given, exponent, round_finer=shape.round_finer, negative=shape.negative)
+                elif name == "timestamp":
+                    given_offset = "utc_offset" in fields or "utc_offset" in shape.constants
+                    got[name] = self._time(name, column or name, given, not given_offset)
+                elif name == "received_at":
+                    moment = self._time(name, column or name, given, False)
+                    got[name] = None if moment is None else moment[0]
+                else:
+                    got[name] = read(given)
+            except Wrong as error:
+                wrong.add(name)
+                refusals += [Refusal(hide(column or name), f"{name}.{rule}", reason) for rule, reason in error.faults]
+            except ColumnMapError as error:
+                return Admission(None, (Refusal(hide(column or name), f"{name}.format", str(error)),))
+        for name in _REQUIRED:
+            if got.get(name) is None and name not in wrong:
+                refusals.append(Refusal(hide(fields.get(name, name)), f"{name}.missing", "has no value"))
+        notes: Counter[str] = Counter()
+        for name in ID_FIELDS:
+            text = got.get(name)
+            if text is not None and len(text) > 12 and _holds_card(text):
+                got[name] = self.tokens.token(text)
+                notes["card_number.tokenised"] += 1
+        looked_at = dict.fromkeys(c for n, c in fields.items() if n not in ID_FIELDS and n not in NO_TEXT)
+        used = {*fields.values()}
+        looked_at |= dict.fromkeys(c for c in columns if c not in used)
+        refusals += [Refusal(hide(column), CARD_RULE, CARD_REASON) for column in looked_at if _card_in(columns[column])]
+        if refusals:
+            return Admission(None, tuple(refusals), notes)
+        return Admission(self._complete(got, notes), (), notes)
+
+    def _complete(self, got: dict[str, Any], notes: Counter[str]) -> Row:
+        row = dict.fromkeys(self._empty) | {name: value for name, value in got.items() if name != "amount"}
+        time_us, own = got["timestamp"]
+        row["timestamp"], row["amount_minor"] = time_us, got["amount"]
+        if "utc_offset" not in got:
+            row["utc_offset"] = own
+        for a, b in PLACES:
+            if (row[a] is None) != (row[b] is None):
+                notes["place.half"] += 1
+                row[a] = row[b] = None
+        currency = got.get("currency")
+        row["amount_base"], row["rate_version"] = self._to_base(got["amount"], currency, time_us)
+        if row["amount_base"] is None:
+            notes.update(_without_rate(currency))
+        row["received_at"] = time_us if row["received_at"] is None else row["received_at"]
+        row["flow"] = row["flow"] or DEFAULT_FLOW
+        row["zone_offset"] = values.zone_offset(time_us, self._zone)
+        return row
+
+    def _time(self, name: str, column: str, value: Scalar, offset: bool) -> tuple[int, int | None] | None:
+        check_time(name, column, value, self.shape.unit)
+        shape = self.shape
+        if value is None:
+            return None
+        return values.time(value, zone=shape.zone, unit=shape.unit, ambiguous=shape.ambiguous, offset=offset)
+
+    def _fields(self, columns: Mapping[str, Any]) -> dict[str, str]:
+        """`Shape.resolve` for these columns."""
+        shape = self.shape
+        fields = {**shape.fields}
+        taken = {*shape.fields.values(), *shape.extra.values()}
+        for name, candidates in self._aliased:
+            first = next((c for c in candidates if c in columns and c not in taken), None)
+            if first is not None:
+                fields[name] = first
+        return {**fields, **shape.extra}
+
+    def _scalars(self, body: Mapping[str, Any]) -> tuple[dict[str, Scalar], list[Refusal]]:
+        """The columns of a body as single values, and what is wrong before any is read: shared by the exact way and the table's."""
         refusals: list[Refusal] = []
-        columns: dict[str, pl.Series] = {}
-        for column, value in _flat(body):
-            known = column in self._columns or column in self._needed
+        columns: dict[str, Scalar] = {}
+        for name, given in _flat(body):
+            column, value = _whole(name), given
+            known = column in self.names
             if isinstance(value, dict | list):
                 if known:
                     refusals.append(
-                        Refusal(column, f"{self._columns[column][0]}.format", "must be a single value, not an object or a list")
+                        Refusal(hide(column), f"{self.names[column]}.format", "must be a single value, not an object or a list")
                     )
                     continue
-                value = json.dumps(value, ensure_ascii=False)
-            if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
-                value = str(value)
-            columns[column] = pl.Series(column, [value])
-        present = {self._columns[column][0] for column in columns if column in self._columns}
-        for name in ("transaction_id", "timestamp", "amount"):
-            if name not in present and name not in self.shape.constants and not any(r.rule.startswith(f"{name}.") for r in refusals):
+                try:
+                    value = json.dumps(value, ensure_ascii=False)
+                except (RecursionError, ValueError):
+                    refusals.append(Refusal(hide(column), "body.depth", "is nested too deep"))
+                    continue
+            if isinstance(value, str) and not value.isascii() and (whole := _whole(value)) != value:
+                if known:
+                    refusals.append(
+                        Refusal(hide(column), f"{self.names[column]}.format", "holds half of a pair of surrogates, which is no text")
+                    )
+                    continue
+                value = whole
+            columns[column] = _scalar(value)
+        present = {self.names[column] for column in columns if column in self.names} | {*self.shape.constants}
+        for name in _REQUIRED:
+            if name not in present and not any(r.rule.startswith(f"{name}.") for r in refusals):
                 refusals.append(Refusal(name, f"{name}.missing", "has no value"))
-        for column in sorted(self._needed - columns.keys()):
-            columns[column] = pl.Series(column, [None], dtype=pl.String)
+        if len(columns) > COLUMNS_MAX:
+            refusals = [Refusal("body", "body.fields", f"has {len(columns):,} fields, at most {COLUMNS_MAX:,}")]
+        for column in self._needed:
+            columns.setdefault(column, None)
+        return columns, refusals
+
+    # --- the table's way --------------------------------------------------------------------------------------------
+
+    def by_table(self, body: Mapping[str, Any]) -> Admission:
+        """Through the door for tables."""
+        columns, refusals = self._scalars(body)
         if refusals:
             return Admission(None, tuple(refusals))
+        if not self.shape.formats:
+            fields = self._fields(columns)
+            for name in ("timestamp", "received_at"):
+                if name in fields:
+                    try:
+                        check_time(name, fields[name], columns[fields[name]], self.shape.unit)
+                    except ColumnMapError as error:
+                        return Admission(None, (Refusal(hide(fields[name]), f"{name}.format", str(error)),))
+        table = pl.DataFrame([pl.Series(n, [v], dtype=pl.String if v is None and n in self._needed else None) for n, v in columns.items()])
         try:
-            done = admit(pl.DataFrame(list(columns.values())), self.shape, self.rates, self.tokens, where="the body")
+            done = admit(table, self.shape, self.rates, self.tokens, where="the body")
         except ColumnMapError as error:
             name = str(error.fields.get("column", "timestamp"))
-            return Admission(None, (Refusal(name, f"{name}.format", str(error)),))
+            return Admission(None, (Refusal(hide(name), f"{name}.format", str(error)),))
         if done.rejected_rows:
             return Admission(
-                None, tuple(Refusal(r["column"], r["rule"], r["reason"]) for r in done.rejected.iter_rows(named=True)), done.notes
+                None, tuple(Refusal(hide(r["column"]), r["rule"], r["reason"]) for r in done.rejected.iter_rows(named=True)), done.notes
             )
-        table = done.accepted.with_columns(pl.col(pl.Datetime).to_physical()).drop("row")
-        return Admission(table.row(0, named=True), (), done.notes)
+        accepted = done.accepted.with_columns(pl.col(pl.Datetime).to_physical()).drop("row")
+        return Admission(accepted.row(0, named=True), (), done.notes)
 
 
-def body_hash(row: Row) -> bytes:
-    """The canonical hash of a row, 16 bytes: `canonical.body_hashes` of it.
-
-    >>> body_hash({"transaction_id": "t1", "amount_minor": 5, "country": None}).hex()[:8]
-    '94051281'
-    """
-    parts = []
-    for name in sorted(row):
-        value = row[name]
-        if value is None or name in OUTSIDE_BODY:
-            continue
-        if value is True or value is False:
-            text = "true" if value else "false"
-        elif isinstance(value, float):
-            # The bits, as a whole number; both zeros are one.
-            text = str(int.from_bytes(_DOUBLE.pack(value + 0.0), "little", signed=True))
-        else:
-            text = str(value)
-        parts.append(f"{name}={len(text.encode())}:{text}")
-    return blake2b(BODY_VERSION + "".join(parts).encode(), digest_size=16).digest()
+def check_time(name: str, column: str, value: Scalar, unit: str | None) -> None:
+    """ColumnMapError if a value is of a type that no time of this shape has."""
+    if isinstance(value, bool):
+        raise ColumnMapError(f"{name} is a truth value; a time is text like 2026-01-31T12:00:00Z", column=column)
+    if isinstance(value, int | float) and unit is None:
+        raise ColumnMapError(f"{name} is a number; give the time as text like 2026-01-31T12:00:00Z", column=column)
 
 
-class _BaseAmounts:
-    """`RateTable.convert_columns` for one amount, with the rates of each currency looked up beforehand."""
+def _exact_readers(shape: Shape, numbers: Mapping[str, int | None], words: tuple[str, ...]) -> dict[str, Read]:
+    """How each field and extra column is read, in the order in which `door.table` looks at them."""
+    read: dict[str, Read] = dict.fromkeys(ID_FIELDS, values.identifier)
+    read |= dict.fromkeys(TEXT_FIELDS, values.word)
+    read |= dict.fromkeys(FLAG_FIELDS, values.flag)
+    read |= dict.fromkeys(COUNTRY_FIELDS, values.country)
+    read |= {"status": partial(values.choice, among=STATUSES), "currency": values.currency, "amount": lambda amount: amount}
+    read |= {name: partial(values.degrees, most=most) for name, most in _DEGREES.items()}
+    for name in ("timestamp", "received_at"):
+        read[name] = partial(values.time, zone=shape.zone, unit=shape.unit, ambiguous=shape.ambiguous, offset=name == "timestamp")
+    read["utc_offset"] = values.utc_offset
+    for name, scale in numbers.items():
+        read[name] = values.number if scale is None else partial(values.exact, scale=scale, missing_ok=True)
+    return read | dict.fromkeys(words, values.word)
 
-    def __init__(self, rates: RateTable) -> None:
-        self.base = rates.base
-        self._by_code: dict[str, tuple[list[int], list[int], list[str]]] = {}
-        for rate in rates.rates:
-            starts, values, versions = self._by_code.setdefault(rate.currency, ([], [], []))
-            starts.append(rate.valid_from_us)
-            values.append(rate.value)
-            versions.append(rate.version)
 
-    def __call__(self, amount_minor: int, currency: str | None, time_us: int) -> tuple[int | None, str | None]:
-        if currency not in self._by_code or currency not in EXPONENTS:
-            return None, None
-        own = self._in_force(currency, time_us)
-        if own is None:
-            return None, None
-        value, divisor = 1, 1
-        if currency != self.base:
-            base = self._in_force(self.base, time_us)
-            if base is None:
-                return None, None
-            value, divisor = own[0], base[0]
-        bottom = divisor * 10 ** EXPONENTS[currency]
-        whole, rest = divmod(amount_minor * value * 10**BASE_SCALE, bottom)
-        whole += 2 * rest > bottom or (2 * rest == bottom and whole % 2 == 1)
-        return (whole if abs(whole) <= AMOUNT_MINOR_MAX else None), own[1]
+def _quick_readers(shape: Shape, exact: Mapping[str, Read], numbers: Mapping[str, int | None]) -> dict[str, Read]:
+    """The same, sooner: what is written as usual is taken at a glance, the rest is read exactly."""
+    quick: dict[str, Read] = {name: _Words(read, {None: None}).__getitem__ for name, read in exact.items()}
+    quick |= {name: _Words(exact[name], {None: None, True: True, False: False}).__getitem__ for name in FLAG_FIELDS}
+    quick |= dict.fromkeys((*ID_FIELDS, "ip"), _identifier)
+    quick["amount"] = exact["amount"]
+    for name, most in _DEGREES.items():
+        quick[name] = _latitude if most == 90 else _longitude
+    quick["timestamp"] = _time_reader(exact["timestamp"], shape.unit)
+    quick["received_at"] = _moment_reader(exact["received_at"], shape.unit)
+    for name in numbers:
+        quick[name] = partial(_small_number, exact=exact[name])
+    return quick
 
-    def _in_force(self, currency: str, time_us: int) -> tuple[int, str] | None:
-        starts, values, versions = self._by_code[currency]
-        at = bisect_right(starts, time_us) - 1
-        return None if at < 0 else (values[at], versions[at])
+
+class _Words(dict[Any, Any]):
+    """What texts that come again and again were read as; bounded, and emptied when it is full."""
+
+    def __init__(self, read: Read, known: Mapping[Any, Any]) -> None:
+        super().__init__(known)
+        self._known, self._read = known, read
+
+    def __missing__(self, value: Any) -> Any:
+        read = _plain(self._read(_scalar(value)))
+        if type(value) is str and len(value) <= _WORD_CHARACTERS_MAX:
+            if len(self) >= WORDS_REMEMBERED_MAX:
+                self.clear()
+                self.update(self._known)
+            self[value] = read
+        return read
+
+
+class _Minutes(dict[str, int]):
+    """Microseconds since 1970 of `2026-01-31T12:00` as if it were UTC; bounded as `_Words`."""
+
+    def __missing__(self, text: str) -> int:
+        moment = values.time(text) if len(text) == 16 and text.isascii() and text[13] == ":" else None
+        if moment is None:
+            raise _Strange
+        if len(self) >= WORDS_REMEMBERED_MAX:
+            self.clear()
+        self[text] = moment[0]
+        return moment[0]
+
+
+_MINUTES = _Minutes()
+_SECONDS: Final = {f":{second:02d}": second * 1_000_000 for second in range(60)}
+_OFFSETS: Final = {
+    f"{sign}{hours:02d}:{minutes:02d}": (hours * 60 + minutes) * (1 if sign == "+" else -1)
+    for sign in "+-"
+    for hours in range(15)
+    for minutes in range(60)
+    if UTC_OFFSET_MIN_MINUTES <= (hours * 60 + minutes) * (1 if sign == "+" else -1) <= UTC_OFFSET_MAX_MINUTES
+}
+del _OFFSETS["-00:00"]  # says the moment, and no offset
+
+
+def _time_reader(exact: Read, unit: str | None) -> Read:
+    """Microseconds since 1970 and the offset given, of 2026-01-31T12:00:00, fraction and Z or offset; the rest exactly."""
+    minutes, seconds, offsets = _MINUTES, _SECONDS, _OFFSETS
+
+    def read(value: Any) -> Any:
+        if type(value) is str:
+            second = seconds.get(value[16:19])
+            tail = value[19:]
+            if second is None or not tail or unit is not None:
+                return exact(value)
+            own = None
+            if tail[-1] == "Z":
+                digits = tail[1:-1]
+            elif (own := offsets.get(tail[-6:])) is not None:
+                digits = tail[1:-6]
+                if len(tail) == 6:
+                    tail = "Z"
+            else:
+                return exact(value)
+            if tail != "Z":
+                if tail[0] != "." or len(digits) > 18 or not digits.isdecimal() or not digits.isascii():
+                    return exact(value)
+                second += int(digits) if len(digits) == 6 else int(digits[:6].ljust(6, "0"))
+            at = minutes[value[:16]] + second
+            if own is not None:
+                at -= own * 60_000_000
+            return (at, own) if TIMESTAMP_MIN_US <= at <= TIMESTAMP_MAX_US else exact(value)
+        value = _scalar(value)
+        if value is None:
+            return None
+        if isinstance(value, bool) or (unit is None and not isinstance(value, str)):
+            raise _Strange
+        return exact(value)
+
+    return read
+
+
+def _moment_reader(exact: Read, unit: str | None) -> Read:
+    """The same without the offset."""
+    time = _time_reader(exact, unit)
+
+    def read(value: Any) -> Any:
+        moment = time(value)
+        return None if moment is None else moment[0]
+
+    return read
+
+
+def _identifier(value: Any) -> str | None:
+    """Printable text without blanks around it as it is; the rest exactly."""
+    if type(value) is str and 0 < len(value) <= ID_BYTES_MAX and value.isascii() and value.strip() is value:
+        if len(value) > 12 and _holds_card(value):
+            raise _Strange
+        return value
+    return _plain(values.identifier(_scalar(value)))
+
+
+def _plain(read: Any) -> Any:
+    """What was read, if it is no text with a card number in it; else _Strange."""
+    if type(read) is str and len(read) > 12 and _holds_card(read):
+        raise _Strange
+    return read
+
+
+def _latitude(value: Any) -> int | None:
+    if type(value) is float and -90.0 <= value <= 90.0:
+        return round(value * DEGREE_E7)
+    return values.degrees(_scalar(value), 90)
+
+
+def _longitude(value: Any) -> int | None:
+    if type(value) is float and -180.0 <= value <= 180.0:
+        return round(value * DEGREE_E7)
+    return values.degrees(_scalar(value), 180)
+
+
+def _small_number(value: Any, exact: Read) -> Any:
+    """A number that is too small to hold a card number; text may hold one."""
+    if value is not None and (isinstance(value, str) or not -1e12 < value < 1e12):
+        raise _Strange
+    return exact(value)
+
+
+def _scalar(value: Any) -> Scalar:
+    """A value that is one; whole numbers beyond 64 bits as text, as a table would have them."""
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        return str(value) if value.bit_length() <= 4_096 else ("-" if value < 0 else "") + "9" * 4_000
+    if isinstance(value, dict | list):
+        raise _Strange
+    scalar: Scalar = value
+    return scalar
+
+
+def _whole(text: str) -> str:
+    """Text whose halves of surrogate pairs are replaced: what can be written as UTF-8."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _flat(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -290,86 +622,135 @@ def _flat(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _holds_card(text: str) -> bool:
+    """Whether a card number stands in a text of 13 or more characters."""
+    if _THIRTEEN not in text.encode("utf-8", "replace").translate(_DIGITS, _BETWEEN):
+        return False
     return MAY_HOLD_PAN.search(text) is not None and holds_pan(text)
+
+
+def _card_in(value: Scalar) -> bool:
+    """Whether a value of a column holds a card number, as `door.table` looks for one."""
+    if isinstance(value, str):
+        return len(value) > 12 and _holds_card(value)
+    if isinstance(value, bool) or value is None or not 1e12 <= value < 2.0**64:
+        return False
+    return holds_pan(str(int(value)))
 
 
 def _no_card(value: object) -> None:
     """_Strange if a card number might be in it."""
-    if isinstance(value, str):
-        if _holds_card(value):
+    if type(value) is str:
+        if len(value) > 12 and _holds_card(value):
             raise _Strange
     elif isinstance(value, int | float):
         if not -1e12 < value < 1e12:
             raise _Strange
+    elif value is not None:
+        raise _Strange
+
+
+def _without_rate(currency: str | None) -> dict[str, int]:
+    return {"amount_base.no_rate": 1} if currency in EXPONENTS else {"amount_base.no_rate": 1, "currency.unknown": 1}
+
+
+@lru_cache(maxsize=64)
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the names that belong to a body, in the order of its hash."""
+    return tuple(sorted(name for name in names if name not in OUTSIDE_BODY))
+
+
+def body_hash(row: Row) -> bytes:
+    """The canonical hash of a row, 16 bytes: `canonical.body_hashes` of it.
+
+    >>> body_hash({"transaction_id": "t1", "amount_minor": 5, "country": None}).hex()[:8]
+    '94051281'
+    """
+    parts = []
+    for name in _in_order(tuple(row)):
+        value = row[name]
+        if value is not None:
+            text = value if type(value) is str else _as_text(value)
+            parts.append(f"{name}={len(text) if text.isascii() else len(text.encode())}:{text}")
+    return blake2b(BODY_VERSION + "".join(parts).encode(), digest_size=16).digest()
+
+
+def same_body(one: Row, other: Row) -> bool:
+    """Whether two canonical rows are one transaction told twice: exactly where `body_hash` of both is equal.
+
+    >>> same_body({"transaction_id": "t1", "received_at": 5}, {"transaction_id": "t1", "received_at": 9, "flow": None})
+    True
+    """
+    if one.keys() != other.keys():
+        names: tuple[str, ...] = tuple({**one, **other})
     else:
-        raise _Strange
+        names = tuple(one)
+    for name in _in_order(names):
+        a, b = one.get(name), other.get(name)
+        if a is b:
+            continue
+        if a is None or b is None:
+            return False
+        if type(a) is type(b) and type(a) is not float:
+            if a != b:
+                return False
+        elif _as_text(a) != _as_text(b):
+            return False
+    return True
 
 
-def _value(kind: str, value: Any) -> Value:
-    """A canonical value of a kind; _Strange if it is not written as one."""
-    if kind in ("id", "word"):
-        return _text(value, ID_BYTES_MAX if kind == "id" else TEXT_BYTES_MAX)
-    if kind == "flag":
-        if value is True or value is False:
-            return bool(value)
-    elif kind == "country":
-        code = _COUNTRIES.get(value.upper()) if isinstance(value, str) and value.isascii() else None
-        if code is not None:
-            return code
-    elif kind == "status":
-        if value in STATUSES:
-            return str(value)
-    elif kind == "currency":
-        if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isalpha():
-            return value.upper()
-    elif kind in ("degrees90", "degrees180"):
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= (90 if kind == "degrees90" else 180):
-            return round(float(value) * DEGREE_E7)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if kind == "number":
-            if math.isfinite(value) and abs(value) < 2**53:
-                return float(value)
-        else:
-            return _minor(value, int(kind.removeprefix("exact")), negative=True)
-    raise _Strange
+def _as_text(value: Value) -> str:
+    """A value of a body as its hash takes it."""
+    if value is True or value is False:
+        return "true" if value else "false"
+    if isinstance(value, float):
+        # The bits, as a whole number; both zeros are one.
+        return str(int.from_bytes(_DOUBLE.pack(value + 0.0), "little", signed=True))
+    return str(value)
 
 
-def _text(value: object, most: int) -> str:
-    """Text as it is: printable ASCII without blanks around it, and no card number in it."""
-    if not isinstance(value, str) or not value or not value.isascii() or len(value) > most or value.strip() != value or _holds_card(value):
-        raise _Strange
-    return value
+class _BaseAmounts:
+    """`RateTable.convert_columns` for one amount, with the rates of each currency looked up beforehand."""
+
+    def __init__(self, rates: RateTable) -> None:
+        rates_of: dict[str, list[tuple[int, int, str]]] = {}
+        for rate in rates.rates:
+            rates_of.setdefault(rate.currency, []).append((rate.valid_from_us, rate.value, rate.version))
+        base = rates_of.get(rates.base, [])
+        #: By currency: from when on, and (numerator, denominator, version) or None where there is no rate.
+        self._by_code: dict[str, tuple[list[int], list[tuple[int, int, str] | None]]] = {}
+        for code, own in rates_of.items():
+            if code not in EXPONENTS:
+                continue
+            starts = sorted({start for start, _, _ in (own if code == rates.base else [*own, *base])})
+            factors: list[tuple[int, int, str] | None] = []
+            for start in starts:
+                mine, theirs = _in_force(own, start), _in_force(base, start)
+                if mine is None or (code != rates.base and theirs is None):
+                    factors.append(None)
+                    continue
+                value, divisor = (1, 1) if code == rates.base or theirs is None else (mine[1], theirs[1])
+                top, bottom = value * 10**BASE_SCALE, divisor * 10 ** EXPONENTS[code]
+                shared = gcd(top, bottom)
+                factors.append((top // shared, bottom // shared, mine[2]))
+            self._by_code[code] = starts, factors
+
+    def __call__(self, amount_minor: int, currency: str | None, time_us: int) -> tuple[int | None, str | None]:
+        found = self._by_code.get(currency)  # type: ignore[arg-type]
+        if found is None:
+            return None, None
+        starts, factors = found
+        at = -1 if time_us >= starts[-1] else bisect_right(starts, time_us) - 1
+        factor = factors[at] if at >= 0 or time_us >= starts[-1] else None
+        if factor is None:
+            return None, None
+        top, bottom, version = factor
+        if top == bottom:
+            return amount_minor, version
+        whole, rest = divmod(amount_minor * top, bottom)
+        whole += 2 * rest > bottom or (2 * rest == bottom and whole % 2 == 1)
+        return (whole if -AMOUNT_MINOR_MAX <= whole <= AMOUNT_MINOR_MAX else None), version
 
 
-def _minor(value: object, exponent: int, *, negative: bool = False) -> int:
-    if isinstance(value, str):
-        if not _PLAIN_AMOUNT.fullmatch(value):
-            raise _Strange
-    elif not isinstance(value, int | float) or isinstance(value, bool) or not (negative or value >= 0):
-        raise _Strange
-    try:
-        return to_minor(value, exponent)
-    except AmountError as error:
-        raise _Strange from error
-
-
-def _time(value: object) -> tuple[int, int | None]:
-    """Microseconds since 1970, and the minutes of the offset that the value gives (`Z` and `-00:00` give none)."""
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
-        raise _Strange
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError as error:
-        raise _Strange from error
-    since = moment - _EPOCH
-    time_us = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    if not TIMESTAMP_MIN_US <= time_us <= TIMESTAMP_MAX_US:
-        raise _Strange
-    if value.endswith(("Z", "-00:00")):
-        return time_us, None
-    ahead = moment.utcoffset()
-    assert ahead is not None
-    minutes = ahead.days * 1_440 + ahead.seconds // 60
-    if not UTC_OFFSET_MIN_MINUTES <= minutes <= UTC_OFFSET_MAX_MINUTES:
-        raise _Strange
-    return time_us, minutes
+def _in_force(rates: list[tuple[int, int, str]], time_us: int) -> tuple[int, int, str] | None:
+    at = bisect_right([start for start, _, _ in rates], time_us) - 1
+    return rates[at] if at >= 0 else None

@@ -47,7 +47,7 @@ REJECTED_SCHEMA: Final[Mapping[str, pl.DataType]] = {
 _EXPONENT: Final = "#exponent"
 
 CARD_RULE: Final = "card_number"
-_CARD_REASON: Final = "holds a card number; only id columns may, and there a token replaces it"
+CARD_REASON: Final = "holds a card number; only id columns may, and there a token replaces it"
 
 _Converter = Callable[[str, pl.Expr, pl.DataType], Converted]
 
@@ -200,7 +200,7 @@ def admit(
     table = _tokens(table, [n for n in ID_FIELDS if n in table.columns], tokens, notes)
     used = set(columns.values())
     faults += _cards(
-        frame, [c for n, c in columns.items() if n not in ID_FIELDS and n not in _NUMBERS] + [c for c in frame.columns if c not in used]
+        frame, [c for n, c in columns.items() if n not in ID_FIELDS and n not in NO_TEXT] + [c for c in frame.columns if c not in used]
     )
     bad, rejected = _rejections(frame, faults, "transactions", first_row)
     table = _with_nulls(table, {**polars_schema(TRANSACTION_SCHEMA), **extra_types}, frame.height, first_row)
@@ -258,8 +258,8 @@ def admit_profiles(
     return _simple(frame, parts, fields, profile.REQUIRED, profile.PROFILE_SCHEMA, "id", tokens, "profiles", first_row)
 
 
-# Converted to numbers, times or flags: no text of theirs goes on.
-_NUMBERS: Final = frozenset({"timestamp", "received_at", "utc_offset", "amount", "latitude", "longitude", "home_latitude", "home_longitude", *FLAG_FIELDS,
+#: Converted to numbers, times or flags: no text of theirs goes on.
+NO_TEXT: Final = frozenset({"timestamp", "received_at", "utc_offset", "amount", "latitude", "longitude", "home_latitude", "home_longitude", *FLAG_FIELDS,
                              "time", "opened_at", "known_at", "is_fraud"})  # fmt: skip
 
 
@@ -268,7 +268,7 @@ def _simple(frame: pl.DataFrame, parts: dict[str, Converted], fields: Mapping[st
     table, faults = _evaluate(frame, parts, fields, {n: n for n in required})
     notes: Counter[str] = Counter()
     table = _tokens(table, [key] if key is not None else [], tokens, notes)
-    faults += _cards(frame, [c for n, c in fields.items() if n not in (key, "transaction_id") and n not in _NUMBERS])
+    faults += _cards(frame, [c for n, c in fields.items() if n not in (key, "transaction_id") and n not in NO_TEXT])
     bad, rejected = _rejections(frame, faults, table_name, first_row)
     table = _with_nulls(table, polars_schema(schema), frame.height, first_row)
     return Admitted(table.filter(~bad) if bad.any() else table, rejected, int(bad.sum()), notes)
@@ -342,7 +342,7 @@ def _cards(frame: pl.DataFrame, columns: Sequence[str]) -> list[_Found]:
             continue
         bad = find_pans(values)
         if bad.any():
-            found.append(_Found(name, CARD_RULE, _CARD_REASON, bad, secret=True))
+            found.append(_Found(name, CARD_RULE, CARD_REASON, bad, secret=True))
     return found
 
 

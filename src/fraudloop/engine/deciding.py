@@ -12,7 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.decisions.decide import LACKS, DecisionPolicy, Decisions, Evidence, decide, draw
+from fraudloop.decisions.decide import LACKS, Decisions, Evidence, decide, draw
+from fraudloop.decisions.entries import Entries, Hits
+from fraudloop.decisions.policy import DecisionPolicy
 from fraudloop.decisions.reasons import reasons
 from fraudloop.decisions.rules import CompiledRules, State, Verdicts
 from fraudloop.domain.definitions import FeatureSet
@@ -34,15 +36,6 @@ _REASON_ROWS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
-    """Entries of the block, allow and watch lists that hold now: (entity, id) -> when each ends, in microseconds, None for never."""
-
-    block: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
-    allow: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
-    watch: Mapping[tuple[str, str], int | None] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class InForce:
     """What decides. features: the plan's, in the order of the vectors. fallback: the rules that decide where there is no model.
     lists: words by named list. why: what is degraded now. secret: of the draws. versions of rules and policy are hashes of their content."""
@@ -58,7 +51,6 @@ class InForce:
     fallback: CompiledRules | None = None
     lists: Mapping[str, frozenset[str]] = field(default_factory=dict)
     entries: Entries = field(default_factory=Entries)
-    entities: tuple[tuple[str, str], ...] = ()
     units: Mapping[str, str] = field(default_factory=dict)
     why: tuple[str, ...] = ()
 
@@ -72,7 +64,7 @@ class Judged:
     score: Floats
     inputs: Inputs | None
     lacks: NDArray[np.uint8]
-    listed: tuple[list[str], ...]
+    listed: Hits
     slot: Loaded | None
 
 
@@ -104,7 +96,7 @@ def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], ve
     if vectors.status.any():
         lacks |= np.where(vectors.status & TOO_LATE, LACKS["too_late"], 0).astype(np.uint8)
         lacks |= np.where(vectors.status & TOO_EARLY, LACKS["too_early"], 0).astype(np.uint8)
-    block, allow, listed = _listed(in_force, rows, received_us)
+    listed = in_force.entries.look_up(rows, received_us)
     policy = in_force.policy
     history = np.full(n, np.nan)
     if policy.cold_start is not None and policy.cold_start.count in in_force.features.names:
@@ -112,7 +104,10 @@ def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], ve
     chance = np.zeros(n)
     if policy.control is not None and policy.control.share > 0:
         chance = np.array([draw(policy.control.experiment, str(row["transaction_id"]), in_force.secret) for row in rows])
-    evidence = Evidence(score, verdicts.outcome, verdicts.firm, verdicts.score_change, block, allow, lacks, history, amounts, chance)
+    evidence = Evidence(
+        score, verdicts.outcome, verdicts.firm, verdicts.score_change, listed.block, listed.allow, lacks, history, amounts, chance,
+        np.ones(n, bool) if "no_state" in in_force.why else None, rules is in_force.fallback,
+    )  # fmt: skip
     return Judged(decide(evidence, policy), verdicts, score, inputs, lacks, listed, slot)
 
 
@@ -149,32 +144,6 @@ def rule_columns(rules: CompiledRules, in_force: InForce, values: Floats, rows: 
         out[at] = [np.nan if row.get(name) is None else float(row[name] in on) for row in rows]
         at += 1
     return out
-
-
-def _listed(
-    in_force: InForce, rows: Sequence[Row], received_us: Sequence[int]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], tuple[list[str], ...]]:
-    """Which payments an entry blocks or allows, and the entries that hit each, like `block:device`."""
-    n = len(rows)
-    block, allow = np.zeros(n, bool), np.zeros(n, bool)
-    listed: tuple[list[str], ...] = tuple([] for _ in range(n))
-    entries = in_force.entries
-    kinds = [(kind, held) for kind, held in (("block", entries.block), ("allow", entries.allow), ("watch", entries.watch)) if held]
-    for kind, held in kinds:
-        for entity, column in in_force.entities:
-            for at, row in enumerate(rows):
-                key = row.get(column)
-                if key is None or (entity, key) not in held:
-                    continue
-                ends = held[entity, str(key)]
-                if ends is not None and received_us[at] >= ends:
-                    continue
-                listed[at].append(f"{kind}:{entity}")
-                if kind == "block":
-                    block[at] = True
-                elif kind == "allow":
-                    allow[at] = True
-    return block, allow, listed
 
 
 def reasons_of(
@@ -241,14 +210,14 @@ def decisions_of(
     for at in range(len(outcome)):
         mine: list[Reason] = []
         hits: tuple[str, ...] = ()
-        if judged.listed[at]:
-            mine += [_LISTED[entry.partition(":")[0]](entry.partition(":")[2]) for entry in judged.listed[at]]
+        for hit in judged.listed.found.get(at, ()):
+            mine.append(Reason(f"{hit.list}_list", f"this {hit.entity} is on the {hit.list} list", None, hit.code))
         if judged.lacks[at]:
             mine += [Reason(code, _LACK_TEXTS[code], None, "payment") for code, bit in LACKS.items() if judged.lacks[at] & bit]
         if hit_any[at]:
-            hit = [rule for number, rule in live if judged.verdicts.hits[number, at]]
-            hits = tuple(rule.id for rule in hit)
-            mine += [Reason(f"rule:{rule.id}", rule.reason, rule.score or None, "rule") for rule in hit]
+            found = [rule for number, rule in live if judged.verdicts.hits[number, at]]
+            hits = tuple(rule.id for rule in found)
+            mine += [Reason(f"rule:{rule.id}", rule.reason, rule.score or None, "rule") for rule in found]
         own = told[at]
         score, risk = scores[at], risks[at]
         out.append(
@@ -267,10 +236,4 @@ _LACK_TEXTS: Final[Mapping[str, str]] = {
     "no_rate": "no exchange rate is known for this currency at this time",
     "too_late": "the payment is dated too long before its arrival; its history was not read",
     "too_early": "the payment is dated after its arrival; its history was not read",
-}
-
-_LISTED: Final[Mapping[str, Callable[[str], Reason]]] = {
-    "block": lambda entity: Reason("block_list", f"this {entity} is on the block list", None, f"list:block:{entity}"),
-    "allow": lambda entity: Reason("allow_list", f"this {entity} is on the allow list", None, f"list:allow:{entity}"),
-    "watch": lambda entity: Reason("watch_list", f"this {entity} is on the watch list", None, f"list:watch:{entity}"),
 }

@@ -12,10 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from fraudloop.clock import Clock
-from fraudloop.door.row import Row
+from fraudloop.door.row import Row, same_body
 from fraudloop.engine.deciding import InForce, decisions_of, judge, reasons_of
 from fraudloop.engine.flusher import Flusher
 from fraudloop.engine.state import State
@@ -24,8 +23,11 @@ from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
 from fraudloop.ledger.records import Record, Transacted, decode, encode
 
-#: Payments decided together at most. Larger batches cost less a payment, and make the first one wait for the last.
-BATCH_MAX: Final = 256
+#: Groups that may be under way to the disk. More would be computed for nothing when the disk is gone.
+FLIGHTS_MAX: Final = 64
+
+#: What a payment costs is followed by a running mean with this weight for the newest batch.
+_COST_WEIGHT: Final = 0.1
 
 
 class Ticket(Protocol):
@@ -81,23 +83,33 @@ class Counters:
     phases_ns: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """batch_max: payments decided together. queue_max, queue_ns_max: that may wait, and the time that they may be going to. flush_s_max: of
+    a flush, before the disk counts as gone. reason_ns_max: for the reasons of a batch."""
+
+    batch_max: int = 256
+    queue_max: int = 4_096
+    queue_ns_max: float = 12e6
+    flush_s_max: float = 2.0
+    reason_ns_max: int = 2_000_000
+
+
 class Engine:
     """Decides what is asked, in order of arrival. `step` and `durable` are called by one thread, the loop's.
 
     wake: called from the flusher's thread when something became durable, to have `durable` called in the loop's.
     """
 
-    def __init__(
-        self, state: State, log: Log, in_force: InForce, clock: Clock, wake: Callable[[int], None], *, queue_max: int = 4_096
-    ) -> None:
-        self.state, self.log, self.in_force, self.clock = state, log, in_force, clock
+    def __init__(self, state: State, log: Log, in_force: InForce, wake: Callable[[int], None], limits: Limits) -> None:
+        self.state, self.log, self.in_force, self.limits = state, log, in_force, limits
         self.queue: deque[Ticket] = deque()
         self.commands: deque[Command] = deque()
         self.flights: deque[Flight] = deque()
         self.pending: dict[str, tuple[Flight | None, int, Ticket]] = {}
         self.counters = Counters()
-        self.queue_max = queue_max
-        self.reason_budget_ns = 2_000_000
+        #: What a payment has cost lately, in nanoseconds.
+        self.cost_ns = 50_000.0
         self._files: Files = log.files
         self._wake = wake
         self._failed: FraudloopError | None = None
@@ -108,18 +120,34 @@ class Engine:
         self._wake(-1)
 
     def ask(self, ticket: Ticket) -> None:
-        """Put a request into the queue, or refuse it where the queue is full."""
-        if len(self.queue) >= self.queue_max:
+        """Put a request into the queue, or refuse it where it would wait too long: who is in keeps its latency."""
+        waiting, limits = len(self.queue), self.limits
+        if self._failed is not None:
+            ticket.refuse(self._unavailable())
+        elif waiting >= limits.queue_max or waiting * self.cost_ns > limits.queue_ns_max:
             self.counters.shed += 1
             ticket.refuse(UnavailableError("too many requests are waiting; come again", retry_after_s=1))
-            return
-        self.queue.append(ticket)
+        elif self.flusher.since and time.monotonic() - self.flusher.since > limits.flush_s_max:
+            self.counters.shed += 1
+            ticket.refuse(UnavailableError("the log's disk does not answer; come again", retry_after_s=1))
+        else:
+            self.queue.append(ticket)
+
+    @property
+    def failed(self) -> FraudloopError | None:
+        """Why the epoch has ended, None while it goes on."""
+        return self._failed
+
+    def _unavailable(self) -> UnavailableError:
+        return UnavailableError(f"the log cannot be written now ({self._failed}); come again", retry_after_s=1)
 
     def step(self) -> None:
         """Change what is to be changed, then decide what waits, at most a batch of it."""
         while self.commands and self._failed is None:
             self._change(self.commands.popleft())
-        tickets = [self.queue.popleft() for _ in range(min(len(self.queue), BATCH_MAX))]
+        if self._failed is not None or len(self.flights) >= FLIGHTS_MAX:
+            return
+        tickets = [self.queue.popleft() for _ in range(min(len(self.queue), self.limits.batch_max))]
         if not tickets:
             return
         begin = time.perf_counter_ns()
@@ -134,7 +162,7 @@ class Engine:
         at_fold = time.perf_counter_ns()
         judged = judge(in_force, rows, received, vectors)
         at_judge = time.perf_counter_ns()
-        until = at_judge + self.reason_budget_ns
+        until = at_judge + self.limits.reason_ns_max
         told = reasons_of(in_force, judged, rows, vectors.values, lambda: time.perf_counter_ns() < until)
         at_reasons = now = time.perf_counter_ns()
         made = decisions_of(in_force, judged, vectors, told, [(now - ticket.arrived_ns) // 1_000 for ticket in fresh])
@@ -155,6 +183,7 @@ class Engine:
         self.flights.append(flight)
         self.flusher.wanted()
         at_append = time.perf_counter_ns()
+        self.cost_ns += _COST_WEIGHT * ((at_append - begin) / len(tickets) - self.cost_ns)
         self._count(len(fresh), (("ids", at_ids - begin), ("fold", at_fold - at_ids), ("judge", at_judge - at_fold),
                                  ("reasons", at_reasons - at_judge), ("records", at_records - at_reasons), ("append", at_append - at_records)))  # fmt: skip
 
@@ -247,7 +276,7 @@ class Engine:
     def _end(self, error: FraudloopError, tickets: Sequence[Ticket]) -> None:
         """The epoch is over: nobody who was not answered may be told anything but to come again."""
         self._failed = error
-        unavailable = UnavailableError(f"the log cannot be written now ({error}); come again", retry_after_s=1)
+        unavailable = self._unavailable()
         for ticket in [
             *tickets,
             *(t for flight in self.flights for t in [*flight.tickets, *(o for os in flight.waiting.values() for o in os)]),
@@ -268,13 +297,8 @@ class Engine:
     def close(self) -> None:
         """Flush what was appended; answer it; let go of the log."""
         self.flusher.stop()
-        self.durable(self.log.durable_lsn)
-        self.log.close()
-
-
-_OUTSIDE: Final = frozenset({"received_at", "zone_offset", "amount_base", "rate_version"})
-
-
-def same_body(a: Any, b: Any) -> bool:
-    """Whether two canonical rows are one body: equal but for what the door or the arrival makes."""
-    return all(a.get(name) == b.get(name) for name in a.keys() | b.keys() if name not in _OUTSIDE)
+        if self._failed is None:
+            self.durable(self.log.durable_lsn)
+            self.log.close()
+        else:
+            self._files.close()

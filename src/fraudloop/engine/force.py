@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,19 +9,16 @@ from typing import Final
 from fraudloop.decisions.decide import DecisionPolicy
 from fraudloop.decisions.lists import NamedList, shipped_lists
 from fraudloop.decisions.rules import CompiledRules, RuleSet, vocabulary
-from fraudloop.decisions.rules import State as RuleState
+from fraudloop.decisions.rules import wanted_features as named_features
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.engine.build import build_id
-from fraudloop.engine.deciding import Entries, InForce
+from fraudloop.engine.deciding import InForce
 from fraudloop.engine.loaded import SHORT, Loaded
 from fraudloop.engine.state import State
-from fraudloop.errors import DefinitionError, RuleError
-from fraudloop.ledger.records import Listed
+from fraudloop.errors import RuleError
 
 #: The slots by the aliases of the store that fill them.
 SLOTS: Final = ("champion", "canary", "challenger")
-
-_WORDS: Final = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,44 +58,15 @@ def lists_of(state: State) -> dict[str, NamedList]:
     return out
 
 
-def entries_of(state: State) -> Entries:
-    """The entries of the block, allow and watch lists."""
-    found: dict[str, dict[tuple[str, str], int | None]] = {"block": {}, "allow": {}, "watch": {}}
-    for (name, entity, key), entry in state.entries.items():
-        if name in found:
-            found[name][entity, key] = entry.expires_us
-    return Entries(found["block"], found["allow"], found["watch"])
-
-
-def is_entry(record: object) -> bool:
-    """Whether a record changes the entries alone."""
-    return isinstance(record, Listed)
-
-
 def wanted_features(base: FeatureSet, slots: Slots, rules: RuleSet) -> FeatureSet:
-    """The union that the state is to run: the base set, what the slots read, and what rules name beyond both.
+    """The union that the state is to run: the base set, what the slots read, and what rules that run name beyond both.
 
     DefinitionError if two of them mean different things by one name of an entity or field.
     """
     out = base
     for features in slots.features:
         out = out.merge(features)
-    missing = [name for name in _named(rules) if name not in out.names]
-    for name in missing:
-        try:
-            definition = out.parse_name(name)
-        except DefinitionError:
-            continue  # a field of the payment, or a mistake that compiling the rules names
-        out = replace(out, features=(*out.features, definition))
-    return out
-
-
-def _named(rules: RuleSet) -> tuple[str, ...]:
-    """The names in the conditions of rules that run, understood or not."""
-    found: dict[str, None] = {}
-    for rule in rules.in_state(RuleState.LIVE, RuleState.SHADOW).rules:
-        found |= dict.fromkeys(_WORDS.findall(rule.when))
-    return tuple(found)
+    return replace(out, features=(*out.features, *named_features(rules, out)))
 
 
 def compile_active(rules: RuleSet, features: FeatureSet, lists: Mapping[str, NamedList]) -> CompiledRules:
@@ -117,6 +84,6 @@ def in_force(state: State, slots: Slots, secret: bytes, units: Mapping[str, str]
         fallback = None
     return InForce(
         features, features.hash[:SHORT], compile_active(rules_of(state), features, lists), policy_of(state), policy_hash[:SHORT], build_id(), secret,
-        champion=slots.champion, fallback=fallback, lists={name: named.entries for name, named in lists.items()}, entries=entries_of(state),
-        entities=tuple((entity.name, entity.column) for entity in features.entities), units=units, why=why,
+        champion=slots.champion, fallback=fallback, lists={name: named.entries for name, named in lists.items()}, entries=state.entries,
+        units=units, why=why,
     )  # fmt: skip

@@ -70,7 +70,7 @@ def _from_snapshot(files: Files, folder: Path | None, key: bytes, passed_over: l
         try:
             state = State.restore(path, key)
             reader = Reader(files, state.next_lsn)
-            chain = reader.seek()
+            chain = reader.digest if reader.seek() else None
         except (SnapshotError, LedgerError) as error:
             passed_over.append(str(error))
             continue

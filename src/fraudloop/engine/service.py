@@ -8,31 +8,34 @@ service.look()          have the aliases of the store moved? load aside, then sw
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from fraudloop.clock import Clock
-from fraudloop.decisions.decide import DecisionPolicy
+from fraudloop.decisions.policy import DecisionPolicy
 from fraudloop.decisions.rules import RuleSet
 from fraudloop.domain.definitions import FeatureSet
+from fraudloop.door.row import Row
 from fraudloop.engine import force
 from fraudloop.engine.config import ServeConfig
-from fraudloop.engine.engine import Command, Engine
+from fraudloop.engine.deciding import InForce, decisions_of, judge, reasons_of
+from fraudloop.engine.engine import Command, Engine, Limits
 from fraudloop.engine.loaded import Loaded, load
 from fraudloop.engine.recovery import Follower, recover
 from fraudloop.engine.state import State
 from fraudloop.errors import FraudloopError, RefoldNeeded, StoreError
 from fraudloop.features.derive import obstacles
+from fraudloop.features.fold import Fold
 from fraudloop.features.plan import compile_plan
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
-from fraudloop.ledger.records import Activated, Configured, Record, encode
+from fraudloop.ledger.records import Activated, Configured, Record, Transacted, decode_all, encode
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
 from fraudloop.telemetry import Progress, silent
@@ -87,8 +90,9 @@ class Service:
         service = Service(config, clock, None, store, force.Slots(canary_share=config.canary_share), secret, units, base)  # type: ignore[arg-type]
         service._load_at_start(state)
         service._begin(log, state, columns)
-        service.engine = Engine(state, log, service._in_force(state), clock, wake, queue_max=config.queue_max)
-        service.engine.reason_budget_ns = int(config.reason_budget_ms * 1e6)
+        in_force = service._in_force(state)
+        warm(state, in_force)
+        service.engine = Engine(state, log, in_force, wake, limits_of(config))
         return service
 
     # --- what a log begins with ----------------------------------------------------------------------------------
@@ -104,8 +108,8 @@ class Service:
         if state.columns != columns:
             records.append(Configured(columns, key_id(state.key)))
         if "policy" not in state.active:
-            policy = load_policy(self.config.policy)
-            activate("policy", hash_of(policy.to_dict()), policy.to_dict(), "a new log")
+            policy = DecisionPolicy.load(self.config.policy)
+            activate("policy", policy.hash, policy.to_dict(), "a new log")
         rules = force.rules_of(state)
         if "rules" not in state.active:
             rules = RuleSet.load(self.config.rules)
@@ -224,7 +228,7 @@ class Service:
         """Make what is in force anew, after the state or the slots changed."""
         self.engine.in_force = self._in_force(self.engine.state)
 
-    def _in_force(self, state: State) -> Any:
+    def _in_force(self, state: State) -> InForce:
         why = tuple(name for name, here in (("no_model", self.slots.champion is None),) if here)
         return force.in_force(state, self.slots, self.secret, self.units, why)
 
@@ -236,21 +240,36 @@ class Service:
         self.engine.close()
 
 
+def limits_of(config: ServeConfig) -> Limits:
+    """The limits of the loop."""
+    return Limits(
+        config.batch_max, config.queue_max, config.queue_ms_max * 1e6, config.flush_s_max, int(config.reason_budget_ms * 1e6)
+    )  # fmt: skip
+
+
+def warm(state: State, in_force: InForce) -> None:
+    """Decide made payments on a scratch state, so that no first customer waits for machine code."""
+    scratch = State(state.key, columns=state.columns)
+    scratch.use(Fold(compile_plan(state.features)))
+    for size in (1, 8, 40):
+        rows: list[Row] = [
+            {**dict.fromkeys(state.columns), "transaction_id": f"warm{at}", "timestamp": at, "customer_id": "warm", "merchant_id": "warm", "amount_minor": 1, "amount_base": 1}
+            for at in range(size)
+        ]  # fmt: skip
+        times = list(range(size))
+        vectors = scratch.step(rows, times)
+        judged = judge(in_force, rows, times, vectors)
+        told = reasons_of(in_force, judged, rows, vectors.values, lambda: True)
+        made = decisions_of(in_force, judged, vectors, told, times)
+        records = [Transacted(tuple(row.values()), 0, decision) for row, decision in zip(rows, made, strict=True)]
+        decode_all([encode(record) for record in records])
+        scratch.known.put(scratch.fingerprints([str(row["transaction_id"]) for row in rows]), np.arange(size))
+        scratch.known.get(scratch.fingerprints(["none"]))
+
+
 def merged(now: FeatureSet, wanted: FeatureSet) -> FeatureSet:
     """What is run now and what is wanted: nothing that is run is dropped, for that costs a fold and saves little."""
     return now.merge(wanted)
-
-
-def load_policy(spec: str) -> DecisionPolicy:
-    """The shipped policy by name, or a TOML file."""
-    if spec == "default":
-        return DecisionPolicy.from_dict({"decline": 0.9, "review": 0.5})
-    return DecisionPolicy.from_dict(tomllib.loads(Path(spec).read_text("utf-8")), spec)
-
-
-def hash_of(body: Mapping[str, Any]) -> str:
-    """32 hex digits of a content."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def key_id(key: bytes) -> str:

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudloop.decisions.entries import Entries
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.batch import Batcher
 from fraudloop.door.identity import DEFAULT_KEY, hash_texts
@@ -51,7 +52,7 @@ class State:
     """key: 16 bytes of the id hash. next_lsn: everything below it is in here. received_us: the newest arrival.
 
     known: fingerprint of a transaction id -> LSN. labels: LSN of a payment -> LSN of its last label. positions: where records lie.
-    columns: of rows. active: what was put in force last, by kind. entries: (list, entity, id) -> the entry.
+    columns: of rows. active: what was put in force last, by kind, with its LSN. entries: of the block, allow and watch lists.
     """
 
     key: bytes = DEFAULT_KEY
@@ -62,7 +63,9 @@ class State:
     labels: Known = field(default_factory=Known)
     positions: Positions = field(default_factory=Positions)
     active: dict[str, tuple[int, Activated]] = field(default_factory=dict)
-    entries: dict[tuple[str, str, str], Listed] = field(default_factory=dict)
+    entries: Entries = field(default_factory=Entries)
+    #: By name of a file, how many of its events were imported.
+    imports: dict[str, int] = field(default_factory=dict)
     fold: Fold | None = None
     batcher: Batcher | None = None
     #: Where the log is folded anew under more features than were active then: these, from the beginning.
@@ -125,16 +128,15 @@ class State:
         if isinstance(record, Configured):
             self.columns = tuple(record.columns)
         elif isinstance(record, Listed):
-            place = (record.list, record.entity, record.id)
-            if record.removed:
-                self.entries.pop(place, None)
-            else:
-                self.entries[place] = record
+            self.entries.apply(record)
         elif isinstance(record, Activated):
             if record.what == "features":
                 self._plan(FeatureSet.from_dict(record.body))
+        elif isinstance(record, Changed):
+            if record.what == "import":
+                self.imports[record.name] = int(record.state)
         else:
-            assert isinstance(record, Labelled | Profiled | Changed), "every kind of record is known"
+            assert isinstance(record, Labelled | Profiled), "every kind of record is known"
 
     def _plan(self, features: FeatureSet) -> None:
         """Fold under these features from here on. RefoldNeeded where the kept events do not hold what they ask for."""
@@ -187,7 +189,7 @@ class State:
         head = {
             "schema": SNAPSHOT_SCHEMA, "next_lsn": self.next_lsn, "received_us": self.received_us, "columns": self.columns, "chain": self.chain,
             "positions": self.positions.to_dict(), "active": [(lsn, encode(record)) for lsn, record in self.active.values()],
-            "entries": [encode(record) for record in self.entries.values()], "key": hashlib.blake2b(self.key, digest_size=8).digest(),
+            "entries": [encode(record) for record in self.entries], "imports": self.imports, "key": hashlib.blake2b(self.key, digest_size=8).digest(),
             "parts": {name: (len(rows), _digest(rows)) for name, rows in parts.items()}, "fold": self.fold is not None,
         }  # fmt: skip
         for name, rows in parts.items():
@@ -231,6 +233,7 @@ class State:
             record = decode(body)
             assert isinstance(record, Activated), "what is active was activated"
             out.active[record.what] = (lsn, record)
+        out.imports = dict(head["imports"])
         for body in head["entries"]:
             out.change(decode(body))
         if head["fold"]:

@@ -40,8 +40,11 @@ class Files(Protocol):
         """Differs once the file of this name has been replaced; () if there is none."""
         ...
 
-    def create(self, name: str, data: bytes) -> None:
-        """A whole file, in place of an older one of the name: after a power failure the old or the new, never a part."""
+    def create(self, name: str, data: bytes, *, scrub: bool = False) -> None:
+        """A whole file, in place of an older one of the name: after a power failure the old or the new, never a part.
+
+        scrub: write zeros over the older one's bytes afterwards, as far as the file system lets (one that copies on write does not).
+        """
         ...
 
     def append(self, name: str, data: bytes) -> None:
@@ -103,7 +106,18 @@ class FolderFiles:
             return ()
         return (found.st_ino, found.st_mtime_ns)
 
-    def create(self, name: str, data: bytes) -> None:
+    def create(self, name: str, data: bytes, *, scrub: bool = False) -> None:
+        old = _open_old(self.folder / name) if scrub else None
+        try:
+            self._replace(name, data)
+            if old is not None:
+                _write(old, bytes(os.fstat(old).st_size))
+                os.fsync(old)
+        finally:
+            if old is not None:
+                os.close(old)
+
+    def _replace(self, name: str, data: bytes) -> None:
         fresh = self.folder / f"{name}{_FRESH}"
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         try:
@@ -165,6 +179,13 @@ class FolderFiles:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _open_old(path: Path) -> int | None:
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
 
 
 def _write(handle: int, data: bytes) -> None:

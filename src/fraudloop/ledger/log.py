@@ -208,7 +208,7 @@ class Reader:
 
     def read(self) -> Iterator[Group]:
         """What is there now. A group that is not whole yet ends it. LedgerError: damage, or `from_lsn` is gone."""
-        if self._segment is None and not self._seek():
+        if not self.seek():
             return
         while True:
             yield from self._rest_of_segment()
@@ -220,12 +220,17 @@ class Reader:
         """Of the last group read and all before it."""
         return self._digest
 
-    def seek(self) -> bytes | None:
-        """Go to `from_lsn` without reading; the digest of all groups before it, None if the log is empty. LedgerError as in `read`."""
-        return self._digest if self._segment is not None or self._seek() else None
+    @property
+    def place(self) -> tuple[tuple[int, int], int]:
+        """First LSN and epoch of the segment that is being read, and the byte up to which it was."""
+        here = self._at()
+        return (here.first_lsn, here.epoch), self._offset
 
-    def _seek(self) -> bool:
-        """Go to the group that holds `next_lsn`; False if the log is empty."""
+    def seek(self) -> bool:
+        """Go to the group that holds `next_lsn`, unless reading has begun; False if the log is empty. `digest` is then that of the
+        group before it, or of the last one there is."""
+        if self._segment is not None:
+            return True
         row = segments(self.files)
         if not row:
             return False

@@ -61,19 +61,29 @@ class Decision(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Configured(msgspec.Struct, array_like=True, frozen=True, tag=0):
-    """From here on rows of payments have these columns, in this order, and ids are hashed with the key of this fingerprint."""
+    """From here on rows of payments have these columns, in this order, and ids are hashed with the key of this fingerprint.
+
+    types: of the columns, as `domain.transaction.TRANSACTION_SCHEMA` has them; empty in logs that did not say. sealed: columns whose
+    values stand in `personal` and are None in the row. hashed: those of them whose hashes stand in `hashes`, in this order.
+    """
 
     columns: Sequence[str]
     key_id: str
+    types: Sequence[str] = ()
+    sealed: Sequence[str] = ()
+    hashed: Sequence[str] = ()
 
 
 class Transacted(msgspec.Struct, array_like=True, frozen=True, tag=1):
     """A payment and, unless it was only absorbed, its decision. row: canonical values by the columns in force; times in
-    microseconds since 1970 UTC."""
+    microseconds since 1970 UTC. personal: the sealed values (`ledger.personal`), empty if none are. hashes: 16 bytes for each hashed
+    column, zeros for null: what the fold needs of them."""
 
     row: Sequence[Value]
     received_us: int
     decision: Decision | None = None
+    personal: bytes = b""
+    hashes: bytes = b""
 
 
 class Labelled(msgspec.Struct, array_like=True, frozen=True, tag=2):
@@ -98,10 +108,12 @@ class Labelled(msgspec.Struct, array_like=True, frozen=True, tag=2):
 
 
 class Profiled(msgspec.Struct, array_like=True, frozen=True, tag=3):
-    """What is known of an entity from `time` on: the canonical profile by name."""
+    """What is known of an entity from `time` on: the canonical profile by name. personal: its sealed values; hashes: 16 bytes, of its id."""
 
     row: dict[str, Value]
     received_us: int
+    personal: bytes = b""
+    hashes: bytes = b""
 
 
 class Listed(msgspec.Struct, array_like=True, frozen=True, tag=4):
@@ -140,7 +152,18 @@ class Changed(msgspec.Struct, array_like=True, frozen=True, tag=6):
     received_us: int
 
 
-Record: TypeAlias = Configured | Transacted | Labelled | Profiled | Listed | Activated | Changed
+class Erased(msgspec.Struct, array_like=True, frozen=True, tag=7):
+    """The personal fields of one subject are unreadable from here on. subject: its hash, 16 bytes. generation: of the key that was
+    destroyed (`ledger.personal`). Whoever opens the vault beside this log sees to it that it is."""
+
+    subject: bytes
+    generation: int
+    who: str
+    why: str
+    received_us: int
+
+
+Record: TypeAlias = Configured | Transacted | Labelled | Profiled | Listed | Activated | Changed | Erased
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Record)

@@ -55,7 +55,7 @@ class SimulatedFiles:
     def stamp(self, name: str) -> tuple[int, ...]:
         return (self._versions.get(name, 0),) if name in self.now else ()
 
-    def create(self, name: str, data: bytes) -> None:
+    def create(self, name: str, data: bytes, *, scrub: bool = False) -> None:
         self._step()  # a fresh file is written
         self._step()  # and synced
         older = bytes(self.now[name]) if name in self.now else None

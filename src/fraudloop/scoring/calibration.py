@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudloop.compiled import njit
 from fraudloop.errors import BundleError
 
 
@@ -43,16 +44,14 @@ class Calibration:
         if not (self.chances[0] > 0 and self.chances[-1] < 1):
             raise BundleError("calibration: chances must be above 0 and below 1")
         object.__setattr__(self, "_slopes", np.diff(self.chances) / np.diff(self.margins))
+        for name in ("margins", "chances"):
+            object.__setattr__(self, name, np.require(getattr(self, name), np.float64, ("C", "W")))
 
     def apply(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
         """Chances in (0, 1), float64 [n]; NaN stays NaN."""
-        x, p, slopes = self.margins, self.chances, self._slopes
-        at = np.clip(np.searchsorted(x, margins, side="right") - 1, 0, len(x) - 2)
-        inside = np.minimum(p[at] + (margins - x[at]) * slopes[at], p[at + 1])
-        below = p[0] / (1.0 + np.maximum(x[0] - margins, 0.0) * (slopes[0] / p[0]))
-        rest = 1.0 - p[-1]
-        above = 1.0 - rest / (1.0 + np.maximum(margins - x[-1], 0.0) * (slopes[-1] / rest))
-        return np.where(margins < x[0], below, np.where(margins > x[-1], above, inside))
+        out = np.empty(len(margins))
+        _rise(np.require(margins, np.float64, ("C", "W")), self.margins, self.chances, self._slopes, out)
+        return out
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the inverse of :meth:`from_dict`."""
@@ -67,3 +66,32 @@ class Calibration:
             raise BundleError(f"{where}: not a calibration this version understands ({error})") from error
         except BundleError as error:
             raise BundleError(f"{where}: {error}") from error
+
+
+@njit
+def _rise(
+    margins: NDArray[np.float64], x: NDArray[np.float64], p: NDArray[np.float64], slopes: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    last = len(x) - 1
+    rest = 1.0 - p[last]
+    for row in range(len(margins)):
+        margin = margins[row]
+        if margin < x[0]:
+            out[row] = p[0] / (1.0 + (x[0] - margin) * (slopes[0] / p[0]))
+        elif margin > x[last]:
+            out[row] = 1.0 - rest / (1.0 + (margin - x[last]) * (slopes[last - 1] / rest))
+        else:
+            at, above = 0, last  # the last knot at or below the margin, among [at, above)
+            while above - at > 1:
+                middle = (at + above) // 2
+                if x[middle] <= margin:
+                    at = middle
+                else:
+                    above = middle
+            chance = p[at] + (margin - x[at]) * slopes[at]
+            out[row] = min(chance, p[at + 1])
+
+
+def warm() -> None:
+    """Run the kernel once, so that its machine code is ready."""
+    Calibration(np.array([0.0, 1.0]), np.array([0.25, 0.5])).apply(np.zeros(1))

@@ -1,14 +1,14 @@
 """Preprocessing as data: from raw numbers and words to the columns a model reads.
 
 It is fitted in `training.preprocessing` and only applied here, by the same code in training and in service. A step
-is plain numbers and words, so it is stored as JSON. Every operation goes by element (no sum over rows or columns,
-no library matrix product): the result of a row does not depend on the rows beside it.
+is plain numbers and words, so it is stored as JSON. One compiled kernel goes through the numbers, row by row: the result
+of a row does not depend on the rows beside it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudloop.compiled import njit
 from fraudloop.errors import BundleError, InputError
 from fraudloop.scoring.inputs import Inputs
-from fraudloop.scoring.logarithm import signed_log
-
-Columns = list[NDArray[np.float64]]
+from fraudloop.scoring.logarithm import signed_log_of
 
 #: Rows whose numbers are worked on at once: they stay in the cache, and working memory does not follow the table.
 _ROWS = 4_096
@@ -57,10 +56,6 @@ class OneHotStep:
     def outputs(self) -> tuple[str, ...]:
         return (*(f"{self.column}={level}" for level in self.levels), f"{self.column}=other", f"{self.column}=missing")
 
-    def apply(self, words: Sequence[str | None]) -> Columns:
-        codes = _codes(words, self.levels)
-        return [(codes == code).astype(np.float64) for code in (*range(len(self.levels)), len(self.levels), -1)]
-
 
 @dataclass(frozen=True, slots=True)
 class OrdinalStep:
@@ -75,56 +70,121 @@ class OrdinalStep:
     def outputs(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def apply(self, words: Sequence[str | None]) -> Columns:
-        codes = _codes(words, self.levels).astype(np.float64)
-        return [np.where(codes < 0, math.nan if self.fill is None else self.fill, codes)]
-
 
 Step = NumberStep | OneHotStep | OrdinalStep
 _KINDS: Mapping[str, type[Step]] = {"number": NumberStep, "one_hot": OneHotStep, "ordinal": OrdinalStep}
 
 
-def _codes(words: Sequence[str | None], levels: Sequence[str]) -> NDArray[np.int64]:
-    """The place of each word in `levels`; `len(levels)` where it is not among them, -1 for None."""
-    place: dict[str | None, int] = {level: at for at, level in enumerate(levels)}
-    place[None] = -1
-    other = len(levels)
-    return np.fromiter((place.get(word, other) for word in words), np.int64, len(words))
-
-
 class _Numbers:
-    """All number steps of a preprocessing as rows of arrays, so that a small batch costs a few operations, not a few for
-    each column."""
+    """All number steps of a preprocessing as arrays, those with a logarithm first, and where each writes to."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
-        own: list[tuple[NumberStep, int]] = []
+        found: list[tuple[NumberStep, int]] = []
         at = 0
         for step in steps:
             if isinstance(step, NumberStep):
-                own.append((step, at))
+                found.append((step, at))
             at += len(step.outputs)
-        self.columns = tuple(step.column for step, _ in own)
-        self.places = np.array([place for _, place in own], np.int64)
-        self.flagged = np.array([index for index, (step, _) in enumerate(own) if step.indicator], np.int64)
-        self.logged = np.array([index for index, (step, _) in enumerate(own) if step.log], np.int64)
-        self.fill = np.array([math.nan if step.fill is None else step.fill for step, _ in own])
-        self.low = np.array([-math.inf if step.low is None else step.low for step, _ in own])
-        self.high = np.array([math.inf if step.high is None else step.high for step, _ in own])
-        self.centre = np.array([step.centre for step, _ in own], np.float64)
-        self.scale = np.array([step.scale for step, _ in own], np.float64)
+        self.columns = tuple(step.column for step, _ in found)
+        own = sorted(found, key=lambda pair: not pair[0].log)
+        self._ordered = [step.column for step, _ in own]
+        self._logs = sum(step.log for step, _ in own)
+        self._places = np.array([place for _, place in own], np.int64)
+        self._flagged = np.array([index for index, (step, _) in enumerate(own) if step.indicator], np.int64)
+        # fill, low, high, centre, scale: a row each
+        self._changes = np.array([
+            [math.nan if step.fill is None else step.fill for step, _ in own],
+            [-math.inf if step.low is None else step.low for step, _ in own],
+            [math.inf if step.high is None else step.high for step, _ in own],
+            [step.centre for step, _ in own],
+            [step.scale for step, _ in own],
+        ], np.float64)  # fmt: skip
+        self._seen: tuple[tuple[str, ...], NDArray[np.int64]] = ((), np.empty(0, np.int64))
 
-    def apply(self, values: NDArray[np.float64], out: NDArray[np.float64]) -> None:
-        """values: float64 [n, len(columns)]. out: [n, all outputs], of which the columns of numbers are written."""
-        missing = ~np.isfinite(values)
-        filled = np.where(missing, self.fill, values)
-        np.minimum(np.maximum(filled, self.low, out=filled), self.high, out=filled)
-        if len(self.logged):
-            filled[:, self.logged] = signed_log(filled[:, self.logged])
-        filled -= self.centre
-        filled /= self.scale
-        out[:, self.places] = filled
-        if len(self.flagged):
-            out[:, self.places[self.flagged] + 1] = missing[:, self.flagged]
+    def _read(self, names: tuple[str, ...]) -> NDArray[np.int64]:
+        """Where the columns stand among `names`; a service gives the same tuple again and again."""
+        seen, read = self._seen
+        if seen is not names:
+            at = {name: index for index, name in enumerate(names)}
+            for name in self.columns:
+                if name not in at:
+                    raise _absent(name, at)
+            read = np.array([at[name] for name in self._ordered], np.int64)
+            self._seen = names, read
+        return read
+
+    def apply(self, inputs: Inputs, out: NDArray[np.float64]) -> None:
+        """Write the columns of numbers of `out`, float64 [n, all outputs]."""
+        read = self._read(inputs.names)
+        for start in range(0, len(inputs), _ROWS):
+            # Kernels are compiled for arrays as NumPy makes them: rows one after another, and writable.
+            values = np.require(inputs.values[start : start + _ROWS], np.float64, ("C", "W"))
+            _prepare(values, read, self._places, self._flagged, self._logs, self._changes, out[start : start + _ROWS])
+
+
+@njit
+def _prepare(
+    values: NDArray[np.float64],
+    read: NDArray[np.int64],
+    places: NDArray[np.int64],
+    flagged: NDArray[np.int64],
+    logs: int,
+    changes: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    columns = len(read)
+    row = np.empty(columns)
+    fill, low, high, centre, scale = changes[0], changes[1], changes[2], changes[3], changes[4]
+    for i in range(len(values)):
+        for j in range(columns):
+            row[j] = values[i, read[j]]
+        for at in range(len(flagged)):
+            out[i, places[flagged[at]] + 1] = 0.0 if math.isfinite(row[flagged[at]]) else 1.0
+        for j in range(columns):
+            value = row[j]
+            value = value if abs(value) < math.inf else fill[j]
+            value = max(value, low[j])
+            row[j] = min(value, high[j])
+        for j in range(logs):
+            row[j] = signed_log_of(row[j])
+        for j in range(columns):
+            row[j] = (row[j] - centre[j]) / scale[j]
+        for j in range(columns):
+            out[i, places[j]] = row[j]
+
+
+class _Words:
+    """The steps of words: what each word becomes is looked up."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._hot: list[tuple[str, int, int, Callable[[str | None, int], int]]] = []
+        self._ranked: list[tuple[str, int, float, Callable[[str | None, float], float]]] = []
+        at = 0
+        for step in steps:
+            if isinstance(step, OneHotStep):
+                hot: dict[str | None, int] = {level: at + place for place, level in enumerate(step.levels)}
+                hot[None] = at + len(step.levels) + 1
+                self._hot.append((step.column, at, at + len(step.levels), hot.get))
+            elif isinstance(step, OrdinalStep):
+                ranked: dict[str | None, float] = {level: float(place) for place, level in enumerate(step.levels)}
+                ranked[None] = math.nan if step.fill is None else step.fill
+                self._ranked.append((step.column, at, float(len(step.levels)), ranked.get))
+            at += len(step.outputs)
+
+    def apply(self, inputs: Inputs, out: NDArray[np.float64]) -> None:
+        """Write the columns of words of `out`."""
+        rows = np.arange(len(inputs)) if self._hot else None
+        for column, begin, other, place in self._hot:
+            out[:, begin : other + 2] = 0.0
+            out[rows, [place(word, other) for word in _words(inputs, column)]] = 1.0
+        for column, at, other_rank, rank in self._ranked:
+            out[:, at] = [rank(word, other_rank) for word in _words(inputs, column)]
+
+
+def _words(inputs: Inputs, column: str) -> Sequence[str | None]:
+    if column not in inputs.categories:
+        raise _absent(column, inputs.categories)
+    return inputs.categories[column]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +199,13 @@ class Preprocessing:
 
     steps: tuple[Step, ...]
     _numbers: _Numbers = field(init=False, repr=False, compare=False)
+    _words: _Words = field(init=False, repr=False, compare=False)
+    _width: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_numbers", _Numbers(self.steps))
+        object.__setattr__(self, "_words", _Words(self.steps))
+        object.__setattr__(self, "_width", sum(len(step.outputs) for step in self.steps))
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -160,22 +224,9 @@ class Preprocessing:
 
     def apply(self, inputs: Inputs) -> NDArray[np.float64]:
         """float64 [n, len(outputs)]. InputError names a column that is not there; values may be missing or new."""
-        at = {name: index for index, name in enumerate(inputs.names)}
-        for name in self._numbers.columns:
-            if name not in at:
-                raise _absent(name, at)
-        out = np.empty((len(inputs), sum(len(step.outputs) for step in self.steps)), np.float64)
-        read = np.array([at[name] for name in self._numbers.columns], np.int64)
-        for start in range(0, len(inputs), _ROWS):
-            self._numbers.apply(inputs.values[start : start + _ROWS, read], out[start : start + _ROWS])
-        done = 0
-        for step in self.steps:
-            if not isinstance(step, NumberStep):
-                if step.column not in inputs.categories:
-                    raise _absent(step.column, inputs.categories)
-                for number, column in enumerate(step.apply(inputs.categories[step.column])):
-                    out[:, done + number] = column
-            done += len(step.outputs)
+        out = np.empty((len(inputs), self._width), np.float64)
+        self._numbers.apply(inputs, out)
+        self._words.apply(inputs, out)
         return out
 
     def to_dict(self) -> dict[str, Any]:
@@ -224,3 +275,8 @@ def _absent(column: str, have: Mapping[str, object]) -> InputError:
     close = get_close_matches(column, list(have), n=1, cutoff=0.5)
     hint = f"; the nearest is {close[0]!r}" if close else ""
     return InputError(f"the model reads {column!r}, which the table does not have{hint}", column=column)
+
+
+def warm() -> None:
+    """Run the kernel once, so that its machine code is ready."""
+    Preprocessing((NumberStep("a", indicator=True, log=True),)).apply(Inputs(("a",), np.zeros((1, 1))))

@@ -4,6 +4,7 @@ The Shapley value of column j is the mean over t in [0, 1] of how much the expec
 each other column being known with chance t (Owen 1972, multilinear extensions). Along a way with d different columns
 that is a polynomial of degree d − 1, so Gauss–Legendre's rule gives it exactly from ceil(d / 2) values of t. At one t a
 tree is passed twice, down for the weight of each node and up for its expected leaf; nothing is divided by anything small.
+Eight rows go through a tree in the lanes of an instruction; for a row or two the lanes hold values of t. The bits are the same.
 It knows no bundle and no preprocessing. Which algorithms were tried: docs/adr, "TreeSHAP by quadrature".
 """
 
@@ -16,14 +17,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.compiled import njit
-from fraudloop.scoring.lanes import load, splat, store
-from fraudloop.scoring.trees import TreeTable
+from fraudloop.scoring.lanes import (
+    at_most,
+    at_most_or_missing,
+    below,
+    below_or_missing,
+    choose,
+    load,
+    load8,
+    pack,
+    splat,
+    splat8,
+    store,
+    unpack,
+)
+from fraudloop.scoring.trees import TreeTable, chain_table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 #: Rows that pass one tree before the next tree: its nodes stay in the cache.
 _BLOCK: Final = 8
+
+#: Rows in the lanes of `scoring.lanes`, and from how many of them on that is faster than one row with values of t there.
+_ROWS: Final = 8
+_ROWS_MIN: Final = 3
 
 #: Values of t that are worked on together: the lanes of `scoring.lanes`.
 _LANES: Final = 4
@@ -57,7 +75,13 @@ class TreeShap:
         give the sum of the leaves (`TreeTable.sums`). A row's bits do not depend on the rows beside it."""
         rows = self.table.read(x)
         out = np.empty(rows.shape)
-        _attribute(rows, out, *self._kernel)
+        side_by_side = len(rows)
+        if 0 < side_by_side % _ROWS < _ROWS_MIN:
+            side_by_side -= side_by_side % _ROWS
+        if side_by_side:
+            _attribute_rows(rows[:side_by_side], out[:side_by_side], self.points, *self._kernel)
+        if side_by_side < len(rows):
+            _attribute(rows[side_by_side:], out[side_by_side:], _GOES_LEFT, _GOES_RIGHT, _GOES_ON, self.points, *self._kernel)
         return out
 
 
@@ -72,7 +96,7 @@ def tree_shap(table: TreeTable) -> TreeShap:
     leaf_slot, leaf_value = np.zeros(nodes, np.int32), np.zeros(nodes)
     ends = np.append(table.roots[1:], np.int32(nodes))
     base, columns_max, slots = _lay_out(
-        table.roots, ends, table.feature, table.threshold, table.children, table.missing, table.leaf, table.cover, begin, upper, count, leaf_begin,
+        table.roots, ends, table.feature, table.threshold, table.children, table.missing, table.leaf, table.cover, not table.strict, begin, upper, count, leaf_begin,
         column, left, right, before, earlier, threshold, first, second, third, known, leaf_slot, leaf_value,
     )  # fmt: skip
     points = max(1, -(-columns_max // 2))
@@ -90,7 +114,7 @@ def tree_shap(table: TreeTable) -> TreeShap:
     kernel = (
         table.strict, begin, upper, count, leaf_begin, column, left, right,
         np.where(before >= 0, before * 2 + earlier, slots * 2).astype(np.int32), row, threshold, first, second, third,
-        leaf_slot, leaf_value, (at / within).ravel(), (share / within**2).ravel(), weight, int(slots), _GOES_LEFT, _GOES_RIGHT, _GOES_ON,
+        leaf_slot, leaf_value, (at / within).ravel(), (share / within**2).ravel(), weight, int(slots),
     )  # fmt: skip
     return TreeShap(table, table.base + float(base), points, kernel)
 
@@ -105,6 +129,7 @@ def _lay_out(
     missing: NDArray[np.uint8],
     leaf: Floats,
     cover: Floats,
+    ties: bool,
     begin: NDArray[np.int64],
     upper: NDArray[np.int64],
     count: NDArray[np.int64],
@@ -183,7 +208,8 @@ def _lay_out(
             if not reached[node] or a == node:
                 continue
             at = done + place[node]
-            column[at] = feature[node] * 4 + missing[node]
+            zero_left = threshold_of[node] > 0.0 or (ties and threshold_of[node] == 0.0)
+            column[at] = feature[node] * 2 + (missing[node] == 1 or (missing[node] == 2 and zero_left))
             threshold[at] = threshold_of[node]
             before[at] = place[same[node]] if same[node] >= 0 else -1
             earlier[at] = same_left[node]
@@ -214,6 +240,10 @@ def _lay_out(
 def _attribute(
     x: Floats,
     out: Floats,
+    goes_left: Floats,
+    goes_right: Floats,
+    goes_on: Floats,
+    points: int,
     strict: bool,
     begin: NDArray[np.int64],
     upper: NDArray[np.int64],
@@ -234,9 +264,6 @@ def _attribute(
     credit: Floats,
     weight: Floats,
     slots: int,
-    goes_left: Floats,
-    goes_right: Floats,
-    goes_on: Floats,
 ) -> None:
     # One branch of the tree is as likely as the other, so nothing here branches on where a row goes: tables do.
     n, columns = x.shape
@@ -257,11 +284,9 @@ def _attribute(
             for row in range(rows):
                 for i in range(inner):
                     k = _unsigned(own + i)
-                    value = x[start + row, _unsigned(column[k] >> 2)]
-                    how = column[k] & 3  # as in scoring.trees: 0 right, 1 left, 2 as zero
+                    value = x[start + row, _unsigned(column[k] >> 1)]
                     absent = _byte(value != value)
-                    compared = 0.0 if absent & _byte(how == 2) else value
-                    goes = _byte(compared < threshold[k]) | (ties & _byte(compared == threshold[k])) | (absent & _byte(how == 1))
+                    goes = _byte(value < threshold[k]) | (ties & _byte(value == threshold[k])) | (absent & _byte(column[k] & 1))
                     still = _byte(way[_unsigned(before[k] >> 1)] == _byte(before[k] & 1))
                     way[_unsigned(i)] = _byte(2) - still * (_byte(2) - goes)
                 for lane in range(0, lanes, 4):
@@ -279,7 +304,7 @@ def _attribute(
                         to = _unsigned(way[_unsigned(i)])
                         rise = splat(second[k] * goes_left[to] + third[k] * goes_right[to])
                         store(expected, i * 4, splat(first[k]) + load(effective, again[k] * lanes + lane) * rise)
-                        at = row * width + (column[k] >> 2) * lanes + lane
+                        at = row * width + (column[k] >> 1) * lanes + lane
                         store(total, at, load(total, at) + load(reach, i * 4) * (load(credit, again[k] * lanes + lane) * rise))
                     for up in range(uppers):
                         i = uppers - 1 - up
@@ -289,14 +314,111 @@ def _attribute(
                         mean = splat(first[k]) * on_left + splat(second[k]) * on_right
                         rises = splat(goes_left[to]) * (on_left - mean) + splat(goes_right[to]) * (on_right - mean)
                         store(expected, i * 4, mean + load(effective, again[k] * lanes + lane) * rises)
-                        at = row * width + (column[k] >> 2) * lanes + lane
+                        at = row * width + (column[k] >> 1) * lanes + lane
                         store(total, at, load(total, at) + load(reach, i * 4) * (load(credit, again[k] * lanes + lane) * rises))
         for row in range(rows):
             for j in range(columns):
                 value = 0.0
-                for q in range(lanes):
+                for q in range(points):
                     value += weight[q] * total[row * width + j * lanes + q]
                 out[start + row, j] = value
+
+
+@njit
+def _attribute_rows(
+    x: Floats,
+    out: Floats,
+    points: int,
+    strict: bool,
+    begin: NDArray[np.int64],
+    upper: NDArray[np.int64],
+    count: NDArray[np.int64],
+    leaf_begin: NDArray[np.int64],
+    column: Ints,
+    left: Ints,
+    right: Ints,
+    before: Ints,
+    again: Ints,
+    threshold: Floats,
+    first: Floats,
+    second: Floats,
+    third: Floats,
+    leaf_slot: Ints,
+    leaf_value: Floats,
+    effective: Floats,
+    credit: Floats,
+    weight: Floats,
+    slots: int,
+) -> None:
+    # As `_attribute`, operation for operation, but the lanes hold rows. Where that multiplies by 0 or 1 this chooses: at
+    # most the sign of a zero differs, which no sum keeps.
+    n, columns = x.shape
+    lanes = len(weight)
+    side = np.zeros(columns * _ROWS)  # the rows of a block, column after column
+    reach = np.zeros(slots * _ROWS)
+    expected = np.zeros(slots * _ROWS)
+    ways = np.zeros(2 * slots + 1, np.uint8)  # by node the rows that go right, and that go left
+    ways[2 * slots] = 255  # every row is on the way where there is no earlier node
+    total = np.empty(columns * points * _ROWS)
+    sums = np.empty(_ROWS)
+    none, one = splat8(0.0), splat8(1.0)
+    for start in range(0, n, _ROWS):
+        rows = min(_ROWS, n - start)
+        for row in range(rows):
+            for j in range(columns):
+                side[j * _ROWS + row] = x[start + row, j]
+        total[:] = 0.0
+        for tree in range(len(begin) - 1):
+            own, uppers, inner = begin[tree], upper[tree], count[tree]
+            for j in range(leaf_begin[tree], leaf_begin[tree + 1]):
+                store(expected, leaf_slot[_unsigned(j)] * 8, splat8(leaf_value[_unsigned(j)]))
+            for i in range(inner):
+                k = _unsigned(own + i)
+                values = load8(side, (column[k] >> 1) * 8)
+                if strict:
+                    goes, default = pack(below(values, threshold[k])), pack(below_or_missing(values, threshold[k]))
+                else:
+                    goes, default = pack(at_most(values, threshold[k])), pack(at_most_or_missing(values, threshold[k]))
+                goes = default if column[k] & 1 else goes
+                still = ways[_unsigned(before[k])]
+                ways[_unsigned(2 * i)] = still & ~goes
+                ways[_unsigned(2 * i + 1)] = still & goes
+            for q in range(points):
+                store(reach, 0, one)
+                for i in range(uppers):
+                    k = _unsigned(own + i)
+                    to_right, to_left = ways[_unsigned(2 * i)], ways[_unsigned(2 * i + 1)]
+                    weighed = load8(reach, i * 8)
+                    taken = choose(unpack(to_right | to_left), weighed * splat8(effective[_unsigned(again[k] * lanes + q)]), none)
+                    weighed = weighed - taken
+                    store(reach, left[k] * 8, splat8(first[k]) * weighed + choose(unpack(to_left), taken, none))
+                    store(reach, right[k] * 8, splat8(second[k]) * weighed + choose(unpack(to_right), taken, none))
+                for i in range(uppers, inner):
+                    k = _unsigned(own + i)
+                    to_right, to_left = ways[_unsigned(2 * i)], ways[_unsigned(2 * i + 1)]
+                    rise = choose(unpack(to_left), splat8(second[k]), choose(unpack(to_right), splat8(third[k]), none))
+                    store(expected, i * 8, splat8(first[k]) + splat8(effective[_unsigned(again[k] * lanes + q)]) * rise)
+                    at = ((column[k] >> 1) * points + q) * 8
+                    credited = splat8(credit[_unsigned(again[k] * lanes + q)]) * rise
+                    store(total, at, load8(total, at) + load8(reach, i * 8) * credited)
+                for up in range(uppers):
+                    i = uppers - 1 - up
+                    k = _unsigned(own + i)
+                    to_right, to_left = ways[_unsigned(2 * i)], ways[_unsigned(2 * i + 1)]
+                    on_left, on_right = load8(expected, left[k] * 8), load8(expected, right[k] * 8)
+                    mean = splat8(first[k]) * on_left + splat8(second[k]) * on_right
+                    rise = choose(unpack(to_right | to_left), choose(unpack(to_left), on_left, on_right) - mean, none)
+                    store(expected, i * 8, mean + splat8(effective[_unsigned(again[k] * lanes + q)]) * rise)
+                    at = ((column[k] >> 1) * points + q) * 8
+                    credited = splat8(credit[_unsigned(again[k] * lanes + q)]) * rise
+                    store(total, at, load8(total, at) + load8(reach, i * 8) * credited)
+        for j in range(columns):
+            value = none
+            for q in range(points):
+                value = value + splat8(weight[q]) * load8(total, (j * points + q) * 8)
+            store(sums, 0, value)
+            for row in range(rows):
+                out[start + row, j] = sums[row]
 
 
 @njit
@@ -319,8 +441,6 @@ def row_sums(values: Floats) -> Floats:
 
 def warm() -> None:
     """Run the kernels once, so that their machine code is ready."""
-    whole, real = np.zeros(1, np.int32), np.ones(1)
-    leaf = TreeTable(0.0, whole, whole, whole, np.zeros(1), np.zeros(2, np.int32), np.zeros(1, np.uint8), real, real, 1, True, True)
-    values = tree_shap(leaf).contributions(np.zeros((1, 1)))
+    values = tree_shap(chain_table(1, single=True)).contributions(np.zeros((_ROWS + 1, 1)))
     gather(values, np.zeros(1, np.int64), 1.0, np.zeros((1, 1)))
     row_sums(values)

@@ -1,7 +1,11 @@
-"""Trees as one table of nodes and one compiled kernel that walks them, row by row: boosted ones and forests.
+"""Trees as one table of nodes and compiled kernels that add up their leaves: boosted ones and forests.
+
+Trees of up to 64 leaves are not walked: every node is compared, 16 rows in the lanes of an instruction, and strikes the
+leaves that a row cannot reach off a word of bits; the lowest bit left is its leaf (QuickScorer: Lucchese et al., SIGIR 2015;
+V-QuickScorer: SIGIR 2016). No branch depends on a row. Larger trees are walked level by level. Both give the same bits.
 
 It reads what XGBoost (JSON) and LightGBM (text) write themselves, and for forests an own JSON. The libraries stay in
-training: importing one loads scikit-learn and pandas where these are installed, and a call costs more than the walk of
+training: importing one loads scikit-learn and pandas where these are installed, and a call costs more than the trees of
 a small batch. Leaves are summed in float64 in the order of the trees, so a row's sum does not depend on its batch.
 """
 
@@ -10,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import msgspec
@@ -19,12 +23,23 @@ from numpy.typing import NDArray
 
 from fraudloop.compiled import njit
 from fraudloop.errors import BundleError
+from fraudloop.scoring.lanes import at_most, at_most_or_missing, below, below_or_missing, load16, pick, splat16, store, strike
 
 #: How many rows walk one tree before the next tree: the rows and the tree stay in the first-level cache together.
 _BLOCK = 64
 
+#: Rows whose bits are struck together: the lanes of `scoring.lanes`.
+_LANES: Final = 16
+
+#: As many leaves as a word has bits. Beside float32 a narrower word strikes twice as many rows with one instruction.
+_LEAVES_MAX: Final = 64
+_NARROW_LEAVES_MAX: Final = 32
+
 #: LightGBM reads what is this near to 0 as 0 (its kZeroThreshold, 1e-35 in float32).
 _LIGHTGBM_ZERO = float(np.float32(1e-35))
+
+#: The same for the others, which read every number as it is: -0.0 equals 0.
+_SINGLE_ZERO = 0.0
 
 #: Keeps a forest's share of votes away from 0 and 1, where log-odds have no value; keeps their order.
 FOREST_MARGIN: Final = 1e-4
@@ -64,6 +79,10 @@ class TreeTable:
     strict: bool
     single: bool
     link: Link = "margin"
+    _bits: tuple[Any, ...] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_bits", _bits_of(self))
 
     def margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds float64 [n] of rows float64 [n, inputs]; NaN = missing."""
@@ -74,17 +93,154 @@ class TreeTable:
         """The rows as the trees compare them."""
         assert x.ndim == 2 and x.shape[1] == self.inputs, "the trees read another number of columns"
         if self.single:
-            return np.ascontiguousarray(x.astype(np.float32).astype(np.float64))
+            with np.errstate(over="ignore"):  # beyond float32 is infinite
+                return np.ascontiguousarray(x.astype(np.float32).astype(np.float64))
         return np.ascontiguousarray(np.where(np.abs(x) <= _LIGHTGBM_ZERO, 0.0, x))
 
     def sums(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Base and leaves added up, float64 [n]: margins, or mean votes."""
-        x = self.read(x)
+        if self._bits is None:
+            return self.walked(x)
+        assert x.ndim == 2 and x.shape[1] == self.inputs, "the trees read another number of columns"
+        out = np.full(len(x), self.base)
+        _strike(np.require(x, np.float64, ("C", "W")), out, *self._bits)
+        return out
+
+    def walked(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The same, from root to leaf in every tree: what `sums` takes for trees with many leaves, to the same bits."""
         out = np.full(len(x), self.base)
         _walk(
-            x, out, self.roots, self.depths, self.feature, self.threshold, self.children, self.missing, self.leaf, self.strict
+            self.read(x), out, self.roots, self.depths, self.feature, self.threshold, self.children, self.missing, self.leaf, self.strict
         )  # fmt: skip
         return out
+
+
+def _bits_of(table: TreeTable) -> tuple[Any, ...] | None:
+    """The table as `_strike` reads it; None where a tree has too many leaves for it.
+
+    Nodes stand by tree, those that a missing value leaves to the left after the others.
+    """
+    nodes, trees = len(table.feature), len(table.roots)
+    threshold = table.threshold.astype(np.float32) if table.single else table.threshold
+    if not np.array_equal(threshold, table.threshold):
+        return None
+    ends = np.append(table.roots[1:], np.int32(nodes))
+    begin, turn, leaf_begin = np.zeros(trees + 1, np.int64), np.zeros(trees, np.int64), np.zeros(trees, np.int64)
+    order, bits, leaf = np.zeros(nodes, np.int64), np.zeros(nodes, np.uint64), np.zeros(nodes)
+    leaves_max = _number_leaves(
+        table.roots, ends, table.threshold, table.children, table.missing, table.leaf, table.strict, begin, turn, leaf_begin, order, bits, leaf
+    )  # fmt: skip
+    if leaves_max > _LEAVES_MAX:
+        return None
+    order = order[: begin[-1]]
+    word: Any = np.uint32 if table.single and leaves_max <= _NARROW_LEAVES_MAX else np.uint64
+    return (
+        table.strict, _SINGLE_ZERO if table.single else _LIGHTGBM_ZERO, begin, turn, leaf_begin, table.feature[order] * np.int64(_LANES), threshold[order],
+        bits[: begin[-1]].astype(word), np.array([np.iinfo(word).max], word), leaf,
+    )  # fmt: skip
+
+
+@njit
+def _number_leaves(
+    roots: NDArray[np.int32],
+    ends: NDArray[np.int32],
+    threshold: NDArray[np.float64],
+    children: NDArray[np.int32],
+    missing: NDArray[np.uint8],
+    leaf_of: NDArray[np.float64],
+    strict: bool,
+    begin: NDArray[np.int64],
+    turn: NDArray[np.int64],
+    leaf_begin: NDArray[np.int64],
+    order: NDArray[np.int64],
+    bits: NDArray[np.uint64],
+    leaf: NDArray[np.float64],
+) -> int:
+    # Leaves are numbered from the left; children stand after their parent.
+    nodes = len(threshold)
+    below = np.zeros(nodes, np.int64)
+    first = np.zeros(nodes, np.int64)
+    reached = np.zeros(nodes, np.bool_)
+    done, leaves, most = 0, 0, 0
+    for tree in range(len(roots)):
+        root, end = roots[tree], ends[tree]
+        for back in range(end - root):
+            node = end - 1 - back
+            a, b = children[2 * node], children[2 * node + 1]
+            below[node] = 1 if a == node else below[a] + below[b]
+        most = max(most, below[root])
+        if most > _LEAVES_MAX:
+            return int(most)
+        begin[tree], leaf_begin[tree] = done, leaves
+        reached[root] = True
+        for node in range(root, end):
+            a, b = children[2 * node], children[2 * node + 1]
+            if reached[node] and a == node:
+                leaf[leaves + first[node]] = leaf_of[node]
+            elif reached[node]:
+                reached[a] = reached[b] = True
+                first[a], first[b] = first[node], first[node] + below[a]
+        for to_left in (False, True):
+            if to_left:
+                turn[tree] = done
+            for node in range(root, end):
+                a = children[2 * node]
+                if not reached[node] or a == node:
+                    continue
+                zero_left = threshold[node] > 0.0 or (not strict and threshold[node] == 0.0)
+                how = missing[node]
+                if to_left == (how == _GO_LEFT or (how == _AS_ZERO and zero_left)):
+                    order[done] = node
+                    bits[done] = ~(((np.uint64(1) << np.uint64(below[a])) - np.uint64(1)) << np.uint64(first[node]))
+                    done += 1
+        leaves += below[root]
+    begin[len(roots)] = done
+    return int(most)
+
+
+@njit
+def _strike(
+    x: NDArray[np.float64],
+    out: NDArray[np.float64],
+    strict: bool,
+    zero: float,
+    begin: NDArray[np.int64],
+    turn: NDArray[np.int64],
+    leaf_begin: NDArray[np.int64],
+    column: NDArray[np.int64],
+    threshold: NDArray[Any],
+    bits: NDArray[Any],
+    every: NDArray[Any],
+    leaf: NDArray[np.float64],
+) -> None:
+    n, columns = x.shape
+    side = np.zeros(columns * _LANES, threshold.dtype)  # the rows of a block, column after column
+    sums = np.zeros(_LANES)
+    for start in range(0, n, _LANES):
+        rows = min(_LANES, n - start)
+        for row in range(rows):
+            for j in range(columns):
+                value = x[start + row, j]
+                side[j * _LANES + row] = 0.0 if abs(value) <= zero else value
+        for row in range(rows):
+            sums[row] = out[start + row]
+        total = load16(sums, 0)
+        for tree in range(len(turn)):
+            left = splat16(every[0])
+            if strict:
+                for k in range(begin[tree], turn[tree]):
+                    left = strike(left, below(load16(side, column[k]), threshold[k]), bits[k])
+                for k in range(turn[tree], begin[tree + 1]):
+                    left = strike(left, below_or_missing(load16(side, column[k]), threshold[k]), bits[k])
+            else:
+                for k in range(begin[tree], turn[tree]):
+                    left = strike(left, at_most(load16(side, column[k]), threshold[k]), bits[k])
+                for k in range(turn[tree], begin[tree + 1]):
+                    left = strike(left, at_most_or_missing(load16(side, column[k]), threshold[k]), bits[k])
+            total = total + pick(leaf, leaf_begin[tree], left)
+        store(sums, 0, total)
+        for row in range(rows):
+            out[start + row] = sums[row]
 
 
 @njit
@@ -349,7 +505,22 @@ def _depth(tree: _Tree) -> int:
 
 
 def warm() -> None:
-    """Run the kernel once, so that its machine code is ready."""
-    none = np.array([-1], np.int32)
-    leaf = _Tree(none, np.array([0.5]), none, none, np.zeros(1, np.uint8), np.ones(1))
-    _table([leaf], 0.0, 1, strict=True, single=True, where="warm").margins(np.zeros((1, 1)))
+    """Run the kernels once for each type they are used with, so that their machine code is ready."""
+    for leaves, single in ((1, True), (_NARROW_LEAVES_MAX + 1, True), (1, False)):
+        chain_table(leaves, single=single).margins(np.zeros((1, 1)))
+    chain_table(1, single=True).walked(np.zeros((1, 1)))
+
+
+def chain_table(leaves: int, *, single: bool) -> TreeTable:
+    """One tree that is a chain: a leaf of 0 beside each inner node. For what needs any tree at all."""
+    inner = np.arange(leaves - 1)
+    none = np.full(leaves, -1)
+    tree = _Tree(
+        feature=np.concatenate([0 * inner, none]).astype(np.int32),
+        threshold=np.zeros(2 * leaves - 1),
+        left=np.concatenate([inner + leaves - 1, none]).astype(np.int32),
+        right=np.concatenate([inner[1:], [2 * leaves - 2], none] if leaves > 1 else [none]).astype(np.int32),
+        missing=np.zeros(2 * leaves - 1, np.uint8),
+        cover=np.ones(2 * leaves - 1),
+    )
+    return _table([tree], 0.0, 1, strict=single, single=single, where="a chain")

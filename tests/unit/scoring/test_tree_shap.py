@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import warnings
@@ -109,6 +110,20 @@ def test_contributions_are_shapley_values_over_all_subsets_of_columns(trees: lis
         tolerance = 1e-12 * max(1.0, float(np.abs(right).max()), abs(base))
         np.testing.assert_allclose(contributions, right, atol=tolerance, rtol=1e-10)
         assert shap.base == pytest.approx(base, rel=1e-10, abs=1e-12)
+
+
+@given(st.lists(tree(), min_size=1, max_size=3), st.booleans(), st.integers(0, 2**32 - 1), st.integers(2, 19))
+@settings(max_examples=100, deadline=None)
+def test_rows_in_the_lanes_give_the_bits_of_points_in_the_lanes(trees: list[JsonTree], strict: bool, seed: int, n: int) -> None:
+    """A lone row goes the one way, many go the other; also where a missing value is read as 0, as LightGBM does."""
+    random = np.random.default_rng(seed)
+    made = from_trees_json(encode_trees(trees, 4, 0.25, "margin"), 4)
+    kinds = random.integers(0, 3, len(made.missing)).astype(np.uint8)
+    shap = tree_shap(dataclasses.replace(made, strict=strict, single=False, missing=kinds))
+    x = random.choice([-math.inf, -2.0, -1e-36, -0.0, 0.0, 1.0, 2.0, math.inf, math.nan], (n, 4))
+    alone = np.concatenate([shap.contributions(x[at : at + 1]) for at in range(n)])
+    assert shap.contributions(x).tobytes() == alone.tobytes()
+    np.testing.assert_allclose(alone.sum(axis=1) + shap.base, shap.table.sums(x), atol=1e-9 * max(1.0, float(np.abs(alone).max())), rtol=0)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 5, 6, 7, 8, 9, 12])
@@ -227,7 +242,7 @@ def test_a_row_has_the_same_bits_in_a_batch_of_any_size(boosted: tuple[TreeTable
     shap = tree_shap(boosted[0])
     x, _ = rows(1_000)
     whole = shap.contributions(x)
-    for size in (1, 7, 32):
+    for size in (1, 2, 3, 7, 8, 9, 32):
         parts = [shap.contributions(x[at : at + size]) for at in range(0, 128, size)]
         assert np.concatenate(parts)[:128].tobytes() == whole[:128].tobytes(), size
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,12 @@ import lightgbm
 import numpy as np
 import pytest
 import xgboost
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fraudloop.errors import BundleError
+from fraudloop.scoring import trees as trees_of
 from fraudloop.scoring.trees import TreeTable, from_lightgbm_text, from_trees_json, from_xgboost_json
 
 Floats = NDArray[np.float64]
@@ -154,6 +158,69 @@ def test_bytes_that_are_no_model_are_refused(data: bytes) -> None:
 def test_the_wrong_number_of_columns_is_refused(xgb: tuple[bytes, Any]) -> None:
     with pytest.raises(BundleError, match="reads 6 columns, the preprocessing gives 7"):
         from_xgboost_json(xgb[0], 7)
+
+
+# --- striking leaves, and walking to them -------------------------------------------------------------------------
+
+VALUES = [-math.inf, -2.0, -1e-36, -0.0, 0.0, 1e-40, 0.1, 1.0, 2.0, 1e300, math.inf, math.nan]
+THRESHOLDS = [-math.inf, -2.0, -0.0, 0.0, float(np.float32(0.1)), 1.0, 3.0, math.inf]
+
+
+def table_of(random: np.random.Generator, sizes: list[int], *, single: bool, strict: bool, columns: int = 5) -> TreeTable:
+    """Trees of any shape with so many leaves; a leaf that is grown on is replaced by a node with two of them."""
+    trees = []
+    for leaves in sizes:
+        node: dict[str, list[Any]] = {"feature": [-1], "threshold": [0.0], "left": [-1], "right": [-1]}
+        while (len(node["feature"]) + 1) // 2 < leaves:
+            at = int(random.choice(np.flatnonzero(np.array(node["feature"]) < 0)))
+            size = len(node["feature"])
+            node["feature"][at], node["left"][at], node["right"][at] = int(random.integers(columns)), size, size + 1
+            for key, entry in (("feature", -1), ("threshold", 0.0), ("left", -1), ("right", -1)):
+                node[key] += [entry, entry]
+        inner = np.array(node["feature"]) >= 0
+        threshold = np.where(inner, random.choice(THRESHOLDS, len(inner)), random.normal(size=len(inner)))
+        kinds = 2 if single else 3  # zero for a missing value is LightGBM's
+        trees.append(
+            trees_of._Tree(
+                np.array(node["feature"], np.int32), threshold, np.array(node["left"], np.int32), np.array(node["right"], np.int32),
+                random.integers(0, kinds, len(inner)).astype(np.uint8), np.ones(len(inner)),
+            )
+        )  # fmt: skip
+    return trees_of._table(trees, 0.25, columns, strict=strict, single=single, where="made")
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.integers(1, 64), min_size=1, max_size=6), st.booleans(), st.booleans(), st.integers(0, 40))
+@settings(max_examples=150, deadline=None)
+def test_striking_leaves_gives_the_bits_of_the_walk(seed: int, sizes: list[int], single: bool, strict: bool, n: int) -> None:
+    random = np.random.default_rng(seed)
+    table = table_of(random, sizes, single=single, strict=strict)
+    assert table._bits is not None
+    x = random.choice(VALUES, (n, 5))
+    assert table.sums(x).tobytes() == table.walked(x).tobytes()
+
+
+@pytest.mark.parametrize("single", [True, False])
+@pytest.mark.parametrize("leaves", [1, 2, 31, 32, 33, 63, 64, 65, 200])
+def test_trees_of_every_size_give_the_same_bits_in_a_batch_of_any_size(leaves: int, single: bool) -> None:
+    random = np.random.default_rng(leaves)
+    table = table_of(random, [leaves] * 9, single=single, strict=single)
+    assert (table._bits is None) == (leaves > 64)
+    x = np.where(random.random((1_000, 5)) < 0.3, random.choice(VALUES, (1_000, 5)), random.normal(size=(1_000, 5)))
+    whole = table.sums(x)
+    assert whole.tobytes() == table.walked(x).tobytes()
+    for size in (1, 7, 15, 16, 17, 32):
+        parts = [table.sums(x[at : at + size]) for at in range(0, 128, size)]
+        assert np.concatenate(parts)[:128].tobytes() == whole[:128].tobytes(), size
+
+
+def test_rows_of_any_layout_in_memory_are_read() -> None:
+    random = np.random.default_rng(5)
+    table = table_of(random, [20, 30], single=True, strict=True)
+    x = random.normal(size=(40, 5))
+    wide = np.zeros((40, 10))
+    wide[:, ::2] = x
+    for same in (np.asfortranarray(x), wide[:, ::2]):
+        assert table.sums(same).tobytes() == table.sums(x).tobytes()
 
 
 # --- trees-json ---------------------------------------------------------------------------------------------------

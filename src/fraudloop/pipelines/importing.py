@@ -1,0 +1,241 @@
+"""`ledger import`: a company's history, labels and profiles into log and state, as if they had been told one by one.
+
+The file goes through the door as every table does, gets its order as `docs/semantics.md`, "Order", has it, and is appended in large groups.
+Each group says how far it came, so a run that was stopped goes on where it was. Nothing is decided.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from fraudloop.clock import Clock, SystemClock
+from fraudloop.data.ingest import DEFAULT_MAX_REJECTED, Ingested, read
+from fraudloop.domain.label import DEFAULT_SOURCE, SOURCE_RANKS
+from fraudloop.domain.transaction import TRANSACTION_SCHEMA
+from fraudloop.door.assemble import assemble
+from fraudloop.door.events import LABEL, MISSING, PROFILE, TRANSACTION, Events
+from fraudloop.door.identity import hash_column
+from fraudloop.engine.config import ServeConfig
+from fraudloop.engine.service import Service
+from fraudloop.engine.snapshots import write
+from fraudloop.errors import InputError
+from fraudloop.ledger.files import FolderFiles
+from fraudloop.ledger.records import Changed, Labelled, Profiled, Record, Transacted, encode
+from fraudloop.pipelines.data import column_map, resources
+from fraudloop.scoring.store import BundleStore
+from fraudloop.settings import Settings
+from fraudloop.telemetry import Progress, silent
+
+#: Events of a group. Larger ones are lost as a whole when torn, and their bytes must stay below LOG_GROUP_BYTES_MAX.
+_GROUP_EVENTS: Final = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What is in the log now. transactions, labels, profiles: appended by this run; already: events that an earlier run of the same
+    file had appended; rejected: rows that could not be used. seconds: of appending and folding; next_lsn: where the log goes on."""
+
+    transactions: int
+    labels: int
+    profiles: int
+    already: int
+    rejected: int
+    seconds: float
+    next_lsn: int
+    digest: str
+    report: dict[str, Any]
+
+
+def import_file(
+    path: Path,
+    config: ServeConfig,
+    *,
+    columns: str | Path = "native",
+    labels: Path | None = None,
+    profiles: Path | None = None,
+    max_rejected: float = DEFAULT_MAX_REJECTED,
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+    progress: Progress = silent,
+) -> Imported:
+    """Append a file to the log of a data folder, and write a snapshot of the state after it.
+
+    The service of that folder must not run (LedgerError). InputError if the file's events are older than what the log has:
+    history comes before live traffic, because the log's order is the order of arrival.
+    """
+    settings, clock = settings or Settings(), clock or SystemClock()
+    mapped = column_map(columns, settings)
+    ingested = read(
+        path, mapped, None, max_rejected, labels=labels, profiles=profiles, resources=resources(mapped, settings), progress=progress
+    )
+    if not ingested.transactions.height:
+        raise InputError(f"{path}: no transactions to import")
+    names = (*TRANSACTION_SCHEMA, *mapped.shape.extra)
+    files = FolderFiles(config.log)
+    past = _PastClock(_first_us(ingested), clock)
+    service = Service.open(
+        config, files, BundleStore(settings.store), past, lambda lsn: None, key=settings.hash_key, columns=names, units={"amount": settings.base_currency}, progress=progress,
+    )  # fmt: skip
+    try:
+        run = _Run(service, ingested, names, _source_of(path, labels, profiles), settings.hash_key)
+        found = run.append(progress)
+    finally:
+        service.close()
+    write(config.snapshots, service.engine.state)
+    return found
+
+
+class _PastClock:
+    """A new log begins when its history does: what is put in force at its start is in force for all of it."""
+
+    def __init__(self, first_us: int, clock: Clock) -> None:
+        self._first_us, self._clock = first_us, clock
+
+    def now_us(self) -> int:
+        return self._first_us
+
+    def elapsed_ns(self) -> int:
+        return self._clock.elapsed_ns()
+
+
+def _first_us(ingested: Ingested) -> int:
+    table = ingested.transactions
+    first = int(table["timestamp"].dt.timestamp("us").min())  # type: ignore[arg-type]
+    told = [int(frame[name].dt.timestamp("us").min()) for frame, name in ((ingested.profiles, "time"),) if frame.height]  # type: ignore[arg-type]
+    return max(0, min([first, *told]))
+
+
+class _Run:
+    """One file on its way into one log."""
+
+    def __init__(self, service: Service, ingested: Ingested, names: Sequence[str], source: str, key: bytes) -> None:
+        self.service, self.engine, self.source = service, service.engine, source
+        state = self.engine.state
+        self.ingested = ingested
+        table = ingested.transactions
+        self.ids = np.ascontiguousarray(hash_column(table["transaction_id"], key)[:, 0]).view(np.int64)
+        self.done = state.imports.get(source, 0)
+        if not self.done:
+            known = state.known.get(self.ids)
+            if bool((known >= 0).any()):
+                first = table["transaction_id"][int(np.argmax(known >= 0))]
+                raise InputError(
+                    f"{int((known >= 0).sum()):,} of these payments are in the log already, the first is {first!r}; leave them out",
+                    transaction_id=first,
+                )
+        segments = [name for name in ingested.transactions.columns if name not in TRANSACTION_SCHEMA and name not in names]
+        self.events: Events = assemble(table.drop(segments), ingested.labels, ingested.profiles, state.features, key)
+        if self.done < len(self.events) and int(self.events.received_us[self.done]) < state.received_us:
+            raise InputError(
+                f"the log has arrivals up to {_time(state.received_us)}, and this file begins at {_time(int(self.events.received_us[self.done]))}; "
+                "history is imported before live traffic: into an empty data folder"
+            )
+        self.rows = _rows_of(table, names)
+        self.labels = ingested.labels.select(
+            "transaction_id", "is_fraud", pl.col("source").fill_null(DEFAULT_SOURCE), pl.col("known_at").dt.timestamp("us"), "reason"
+        )
+        self.profiles = ingested.profiles.with_columns(pl.col(pl.Datetime).dt.timestamp("us"))
+        self.of_id = _places(table["transaction_id"], self.labels["transaction_id"])
+
+    def append(self, progress: Progress) -> Imported:
+        events, state, log = self.events, self.engine.state, self.engine.log
+        assert state.fold is not None
+        lsn_of = np.full(len(self.ids), -1, np.int64)
+        if self.done:
+            before = events[: self.done]
+            lsn_of[before.row[before.kind == TRANSACTION]] = state.known.get(self.ids[before.row[before.kind == TRANSACTION]])
+        counts = {TRANSACTION: 0, LABEL: 0, PROFILE: 0}
+        start, already, total = time.monotonic(), self.done, len(events)
+        for begin in range(self.done, total, _GROUP_EVENTS):
+            part = events[begin : begin + _GROUP_EVENTS]
+            end = begin + len(part)
+            first = log.next_lsn
+            paid = np.flatnonzero(part.kind == TRANSACTION)
+            rows = part.row[paid]
+            lsn_of[rows] = first + paid
+            records: list[Record] = [None] * len(part)  # type: ignore[list-item]
+            received = part.received_us.tolist()
+            for at, row in zip(paid.tolist(), self.rows[rows].rows(), strict=True):
+                records[at] = Transacted(row, received[at])
+            for at in np.flatnonzero(part.kind == LABEL).tolist():
+                records[at] = self._label(part, at, lsn_of)
+            for at in np.flatnonzero(part.kind == PROFILE).tolist():
+                records[at] = Profiled(self.profiles.row(int(part.row[at]), named=True), received[at])
+            records.append(Changed("import", self.source, str(end), "", received[-1]))
+            state.fold.step(part)
+            log.append(log.epoch, [encode(record) for record in records])
+            self._note(first, records, rows, lsn_of)
+            if begin // _GROUP_EVENTS % 16 == 15 or end == total:
+                log.flush()
+            for kind in counts:
+                counts[kind] += int(np.count_nonzero(part.kind == kind))
+            progress("importing", end, total)
+        log.flush()
+        return Imported(
+            counts[TRANSACTION], counts[LABEL], counts[PROFILE], already, self.ingested.rejected.height + self.events.rejected.height,  # type: ignore[attr-defined]
+            time.monotonic() - start, log.next_lsn, state.digest(), self.ingested.report,
+        )  # fmt: skip
+
+    def _note(self, first: int, records: Sequence[Record], rows: Any, lsn_of: Any) -> None:
+        """As `State.note`, for many at once."""
+        state, log = self.engine.state, self.engine.log
+        state.positions.add(first, *log.place)
+        state.known.put(self.ids[rows], lsn_of[rows])
+        for lsn, record in enumerate(records, first):
+            if isinstance(record, Labelled):
+                state.labels.put(np.array([record.lsn]), np.array([lsn]))
+            elif isinstance(record, Changed):
+                state.change(record)
+        state.next_lsn = first + len(records)
+        state.received_us = max(state.received_us, int(records[-1].received_us))  # type: ignore[union-attr]
+
+    def _label(self, part: Events, at: int, lsn_of: Any) -> Labelled:
+        row = int(part.row[at])
+        transaction_id, is_fraud, source, known_us, reason = self.labels.row(row)
+        number = {name: int(part.numbers[at, part.number_names.index(name)]) for name in ("before", "after", "before_known_at")}
+        before_known = number["before_known_at"]
+        return Labelled(
+            int(lsn_of[self.of_id[row]]), transaction_id, bool(is_fraud), source, int(known_us), reason, int(part.received_us[at]), number["before"], number["after"],
+            int(part.time_us[at]), None if before_known == MISSING else before_known, SOURCE_RANKS[source],
+        )  # fmt: skip
+
+
+def _rows_of(table: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """The columns of the log in their order, times in microseconds; a payment without a time of arrival arrived when it took place."""
+    have = set(table.columns)
+    frame = table.select([pl.col(name) if name in have else pl.lit(None).alias(name) for name in names])
+    return frame.with_columns(pl.coalesce("received_at", "timestamp").alias("received_at")).with_columns(
+        pl.col(pl.Datetime).dt.timestamp("us")
+    )
+
+
+def _places(ids: pl.Series, wanted: pl.Series) -> Any:
+    """The row of each wanted id, -1 where there is none."""
+    left = pl.DataFrame({"id": wanted})
+    right = pl.DataFrame({"id": ids}).with_row_index("at")
+    return left.join(right, on="id", how="left", maintain_order="left")["at"].cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def _source_of(*paths: Path | None) -> str:
+    """A name for the content of some files."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        if path is None:
+            digest.update(b"-")
+            continue
+        with Path(path).open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _time(us: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(us // 1_000_000))
