@@ -40,6 +40,7 @@ KERNEL_MODULES = (
     "fraudloop.monitoring.sketches",
     "fraudloop.ledger.punctured",
     "fraudloop.engine.known",
+    "fraudloop.decisions.ranking",
 )
 
 #: Sources that the machine code depends on, relative to the package: a change in any of them makes all of it stale.
@@ -58,6 +59,7 @@ KERNEL_SOURCES = (
     "monitoring/sketches.py",
     "ledger/punctured.py",
     "engine/known.py",
+    "decisions/ranking.py",
     "limits.py",
 )
 

@@ -86,6 +86,30 @@ class ConflictError(InputError):
 class UnavailableError(FraudloopError):
     """The service cannot answer now; send the same request again after the time it names: it is decided once."""
 
-    def __init__(self, message: str | None = None, *, retry_after_s: int = 1, **fields: object) -> None:
-        super().__init__(message, **fields)
-        self.retry_after_s = retry_after_s
+
+class RefusedError(InputError):
+    """The body was not taken; correct the fields that it names."""
+
+
+class NotFoundError(InputError):
+    """There is nothing of this name; the message says where to look."""
+
+
+class UnauthorizedError(InputError):
+    """The request brings no API key that is known here; send `Authorization: Bearer KEY` with a key of `fraudloop keys create`."""
+
+
+class ForbiddenError(InputError):
+    """The API key lacks the scope of this route; make one that has it with `fraudloop keys create --scopes`."""
+
+
+class LimitedError(InputError):
+    """Too many requests of this caller; come again after the time it names."""
+
+
+class GatewayError(FraudloopError):
+    """The part of the service that answers this did not, or not in time; try again, and look at the log of the desk."""
+
+
+class TransportError(FraudloopError):
+    """The service could not be reached, or the connection broke; whether it decided is found out by sending the same request again."""

@@ -253,6 +253,79 @@ STORE_TEXT_CHARACTERS_MAX: Final = 2_000
 #: Bytes of a history that are read at once: 64 MB are about 80,000 changes of one model's aliases; more is damage.
 STORE_HISTORY_BYTES_MAX: Final = 64 * 1024 * 1024
 
+# --- HTTP --------------------------------------------------------------------------------------------------------
+
+#: A request's head. Smaller: long tokens, cookies of a console and trace headers would be refused. Larger: memory for
+#: whoever sends nonsense, on every connection.
+HTTP_HEAD_BYTES_MAX: Final = 16 * 1024
+
+#: The body of one payment, label or command. Smaller: payments with some dozen own fields would be refused. Larger:
+#: a decoder that is kept busy for more than a tenth of a millisecond by one caller.
+HTTP_BODY_BYTES_MAX: Final = 64 * 1024
+
+#: The body of a batch: a thousand rows of 60 named features are 1.5 MB. Larger: decoding alone would hold up decisions
+#: for more than ten milliseconds.
+HTTP_BATCH_BYTES_MAX: Final = 4 * 1024 * 1024
+
+#: The body of rules, lists and policies, which people publish: a list of 100,000 words is 2 MB.
+HTTP_CONTROL_BYTES_MAX: Final = 8 * 1024 * 1024
+
+#: Events or rows of one batch. Smaller: their share of the request's cost is felt. Larger: the same holding up.
+HTTP_BATCH_ROWS_MAX: Final = 1_000
+
+#: Rows of a batch between two turns of the loop: some hundred microseconds, less than a micro-batch of payments takes.
+HTTP_BATCH_ROWS_A_TURN: Final = 64
+
+#: Bytes that a client may send ahead while its present request is under way; then its connection is not read. Enough
+#: for a head and a body, so that a request sent ahead is whole when its turn comes.
+HTTP_AHEAD_BYTES_MAX: Final = 128 * 1024
+
+#: Open connections. Smaller: a fleet of a few hundred clients with pools of 8 would be turned away. Larger: with
+#: 144 kB each at worst, senders of nonsense could take more than about 1.2 GB; and files beyond usual limits of a process.
+HTTP_CONNECTIONS_MAX: Final = 8_192
+
+#: Heads that are remembered, each of at most this many bytes: a client has one for each path and length of body, so a
+#: fleet fits; 16 MB at worst.
+HTTP_HEADS_MAX: Final = 8_192
+HTTP_HEAD_REMEMBERED_BYTES_MAX: Final = 2_048
+
+#: How long a request may take to come in whole. Shorter: a batch over a bad mobile line would be cut. Longer: whoever
+#: sends a byte a second holds a connection.
+HTTP_REQUEST_S_MAX: Final = 15
+
+#: How long a connection may be silent. Longer than the 60 seconds after which balancers drop theirs: the side that
+#: closes first must be the client's, or it sends a request into a closing connection.
+HTTP_IDLE_S_MAX: Final = 75
+
+#: How long a client may leave an answer unread before its connection is cut.
+HTTP_UNREAD_S_MAX: Final = 30
+
+#: How long after a refusal further bytes of the refused request are swallowed, so that the answer is read before the
+#: connection is reset.
+HTTP_LINGER_S: Final = 2
+
+#: How long a shutdown waits for requests under way; a supervisor kills after about 30 seconds.
+HTTP_DRAIN_S_MAX: Final = 20
+
+#: A page or document of the desk that is passed on. Larger ones (exports) are files that the desk writes.
+RELAY_BYTES_MAX: Final = 32 * 1024 * 1024
+
+#: Requests that are passed on to the desk at a time: it is for people and scrapers. More would wait there instead,
+#: each with a socket of the scorer.
+RELAY_REQUESTS_MAX: Final = 32
+
+#: How long the desk may take. Longer than any page needs; shorter than a browser's own patience.
+RELAY_S_MAX: Final = 20
+
+#: API keys. Each costs a line of a file that is read once a second when it changed; more belong into a gateway.
+API_KEYS_MAX: Final = 10_000
+
+#: Addresses whose request rate is followed while the service is open; the one that has been quiet longest goes first.
+ADDRESSES_MAX: Final = 16_384
+
+#: Lines of decisions that wait for a slow reader of the log; beyond it they are dropped and counted, never waited for.
+LOG_LINES_WAITING_MAX: Final = 65_536
+
 INT64_MAX: Final = 2**63 - 1
 INT32_MAX: Final = 2**31 - 1
 
@@ -311,5 +384,16 @@ assert GUARD_DECLINE_SHARE_MAX <= GUARD_STOP_SHARE_MAX < 1, "what is declined is
 assert 0 < GUARD_RELEASE < 1, "a guard lets go below where it trips"
 assert LOG_SEGMENT_BYTES <= DISK_FULL_BYTES, "a segment that was begun can be written to its end"
 assert LOG_RECORDS_MAX >= EXPORT_ROWS, "a group fills a row group of the export at most a few times"
+assert LOG_SEGMENT_BYTES <= DISK_FULL_BYTES, "a segment that was begun can be written to its end"
+assert LOG_RECORDS_MAX >= EXPORT_ROWS, "a group fills a row group of the export at most a few times"
+assert GUARD_DECLINE_SHARE_MAX <= GUARD_STOP_SHARE_MAX < 1, "what is declined is stopped too"
+assert 0 < GUARD_RELEASE < 1, "a guard lets go below where it trips"
 assert SIMULATED_TRANSACTIONS_MAX < 10**10, "ids have ten digits"
 assert SIMULATED_CUSTOMERS_MAX * 8 < 2**30, "devices of customers lie below those of fraudsters"
+assert HTTP_HEAD_REMEMBERED_BYTES_MAX <= HTTP_HEAD_BYTES_MAX < HTTP_BODY_BYTES_MAX < HTTP_BATCH_BYTES_MAX <= HTTP_CONTROL_BYTES_MAX, (
+    "a head is smaller than a body, and a body than a batch"
+)
+assert HTTP_HEAD_BYTES_MAX + HTTP_BODY_BYTES_MAX <= HTTP_AHEAD_BYTES_MAX, "a request that was sent ahead fits what is kept"
+assert HTTP_BODY_BYTES_MAX <= LOG_RECORD_BYTES_MAX, "a body that is taken can be logged"
+assert HTTP_REQUEST_S_MAX < HTTP_UNREAD_S_MAX < HTTP_IDLE_S_MAX, "the idle wait longest"
+assert RELAY_S_MAX <= HTTP_DRAIN_S_MAX, "what is passed on when a shutdown begins may still be answered"

@@ -39,6 +39,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "rules": ("fraudloop.cli.rules", "Rules that analysts write: check them, and test them on the past."),
     "models": ("fraudloop.cli.models", "The store of models: list, compare, judge, promote, roll back, and who did what."),
     "serve": ("fraudloop.cli.serve", "Decide payments over HTTP, in milliseconds, each on disk before it is answered."),
+    "keys": ("fraudloop.cli.keys", "API keys: who may call the service, and what for."),
     "doctor": ("fraudloop.cli.doctor", "What this machine has and lacks for each command."),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -68,6 +68,16 @@ class Batcher:
         self._take_keys = itemgetter(*self._key_columns)
         # Where the columns of these features stand among all numbers: one slice, as they come first.
         assert [at for at, _ in self._numbers] == list(range(len(columns)))
+
+    @property
+    def key_columns(self) -> dict[str, str]:
+        """The column that each key is the hash of, by its name."""
+        return dict(zip(self.key_names, self._key_columns, strict=True))
+
+    @property
+    def entities(self) -> Collection[str]:
+        """The names of the keys that have a state."""
+        return self._entities
 
     def events(self, rows: Sequence[Row], received_us: Sequence[int]) -> Events:
         """The events of canonical rows in log order. received_us: when each arrived, never decreasing.

@@ -21,6 +21,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     reason_budget_ms: for the reasons of one batch. batch_max: payments decided together. queue_max: that may wait. queue_ms_max: and for how
     long, before new ones are sent away. flush_s_max: a flush that takes longer than this is a log that is gone. follow_s: between two
     looks at the aliases of the store. snapshot_records, snapshot_s: after so many records, or so long, the standby writes a snapshot.
+    seal: keep what is personal under keys that can be destroyed, so that one customer can be erased from the log.
     observe: answer what would be decided, act on nothing. observed_field: where the decision of the system beside it stands in a request.
     control_secret: keys the draws for control and canary; None: made once and kept in the data folder.
     """
@@ -39,6 +40,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     snapshot_records: int = 1_000_000
     snapshot_s: float = 300.0
     observe: bool = False
+    seal: bool = True
     observed_field: str = "existing_decision"
     canary_share: float = 0.05
 

@@ -158,7 +158,9 @@ class Engine:
         state, in_force = self.state, self.in_force
         rows = [ticket.row for ticket in fresh]
         received = self._received(fresh)
-        vectors = state.step(rows, received)
+        assert state.fold is not None, "features are active"
+        events = state.events(rows, received)
+        vectors = state.fold.step(events)
         at_fold = time.perf_counter_ns()
         judged = judge(in_force, rows, received, vectors)
         at_judge = time.perf_counter_ns()
@@ -166,10 +168,9 @@ class Engine:
         told = reasons_of(in_force, judged, rows, vectors.values, lambda: time.perf_counter_ns() < until)
         at_reasons = now = time.perf_counter_ns()
         made = decisions_of(in_force, judged, vectors, told, [(now - ticket.arrived_ns) // 1_000 for ticket in fresh])
-        records = [
-            Transacted(tuple(row.values()), at, decision if ticket.decide else None)
-            for row, at, decision, ticket in zip(rows, received, made, fresh, strict=True)
-        ]
+        records = state.records(
+            rows, events, received, [made_ if ticket.decide else None for made_, ticket in zip(made, fresh, strict=True)]
+        )
         at_records = time.perf_counter_ns()
         try:
             first = self.log.append(self.log.epoch, [encode(record) for record in records])

@@ -35,6 +35,7 @@ from fraudloop.features.fold import Fold
 from fraudloop.features.plan import compile_plan
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
+from fraudloop.ledger.personal import Sealing, Vault
 from fraudloop.ledger.records import Activated, Configured, Record, Transacted, decode_all, encode
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
@@ -85,6 +86,8 @@ class Service:
             pass  # what came between; the log is ours now
         state = follower.state
         assert state.next_lsn == log.next_lsn, "everything in the log is in the state"
+        if config.seal:
+            state.vault = Vault.open(config.folder / "vault", make=state.sealing is None)
         secret = _secret(config.folder)
         base = FeatureSet.load(config.features)
         service = Service(config, clock, None, store, force.Slots(canary_share=config.canary_share), secret, units, base)  # type: ignore[arg-type]
@@ -105,8 +108,10 @@ class Service:
         def activate(what: str, content: str | None, body: dict[str, Any], why: str) -> None:
             records.append(Activated(what, content, body, BY_ITSELF, why, now))
 
-        if state.columns != columns:
-            records.append(Configured(columns, key_id(state.key)))
+        sealing = Sealing.of(columns, keep_places=True) if self.config.seal else None
+        if state.columns != columns or (state.sealing is None) != (sealing is None):
+            sealed, hashed = ((), ()) if sealing is None else (sealing.sealed, sealing.hashed)
+            records.append(Configured(columns, key_id(state.key), (), sealed, hashed))
         if "policy" not in state.active:
             policy = DecisionPolicy.load(self.config.policy)
             activate("policy", policy.hash, policy.to_dict(), "a new log")

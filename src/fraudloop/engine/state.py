@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from fraudloop.decisions.entries import Entries
 from fraudloop.domain.definitions import FeatureSet
-from fraudloop.door.batch import Batcher
+from fraudloop.door.batch import Batcher, Item, LabelChange
+from fraudloop.door.events import LABEL, PROFILE, TRANSACTION, Events
 from fraudloop.door.identity import DEFAULT_KEY, hash_texts
 from fraudloop.door.row import Row
 from fraudloop.engine.known import Known
@@ -28,11 +29,14 @@ from fraudloop.features.derive import derive
 from fraudloop.features.fold import Fold, Vectors
 from fraudloop.features.plan import compile_plan
 from fraudloop.ledger.log import Group
+from fraudloop.ledger.personal import Sealing, Vault, sealing_of, with_hashes
 from fraudloop.ledger.positions import Positions
 from fraudloop.ledger.records import (
     Activated,
     Changed,
     Configured,
+    Decision,
+    Erased,
     Labelled,
     Listed,
     Profiled,
@@ -42,6 +46,9 @@ from fraudloop.ledger.records import (
     decode_all,
     encode,
 )
+from fraudloop.limits import LATENESS_MAX_US, SKEW_MAX_US
+
+Event: TypeAlias = Transacted | Labelled | Profiled
 
 #: Layout of the files of a snapshot.
 SNAPSHOT_SCHEMA: Final = 1
@@ -68,6 +75,9 @@ class State:
     imports: dict[str, int] = field(default_factory=dict)
     fold: Fold | None = None
     batcher: Batcher | None = None
+    #: Which columns are sealed in records, None if none are; and what they are sealed by.
+    sealing: Sealing | None = None
+    vault: Vault | None = None
     #: Where the log is folded anew under more features than were active then: these, from the beginning.
     wider: FeatureSet | None = None
     #: Of the chain of the log up to here, as far as this state was read from it; empty where it was not.
@@ -102,31 +112,94 @@ class State:
         self.next_lsn = first_lsn + len(records)
 
     def _absorb(self, records: Iterable[Record]) -> None:
-        run: list[Transacted] = []
+        run: list[Event] = []
         for record in records:
-            if isinstance(record, Transacted):
+            if isinstance(record, Transacted | Labelled | Profiled):
                 run.append(record)
                 continue
             if run:
-                self._absorb_transactions(run)
+                self.fold_in(run)
                 run = []
             self.change(record)
         if run:
-            self._absorb_transactions(run)
+            self.fold_in(run)
 
-    def _absorb_transactions(self, run: Sequence[Transacted]) -> None:
-        self.step([dict(zip(self.columns, record.row, strict=True)) for record in run], [record.received_us for record in run])
+    def fold_in(self, run: Sequence[Event]) -> Vectors:
+        """Absorb payments, labels and profiles in order; the vectors of the payments."""
+        assert self.fold is not None and self.batcher is not None, "features are active before the first event"
+        self.received_us = max(self.received_us, run[-1].received_us)
+        if all(isinstance(record, Transacted) for record in run):
+            rows = [dict(zip(self.columns, record.row, strict=True)) for record in run]
+            events = self.batcher.events(rows, [record.received_us for record in run])
+        else:
+            events = self.batcher.mixed([self._item(record) for record in run])
+        return self.fold.step(self._with_hashes(events, run))
+
+    def _item(self, record: Event) -> Item:
+        if isinstance(record, Transacted):
+            return (TRANSACTION, dict(zip(self.columns, record.row, strict=True)), record.received_us)
+        if isinstance(record, Profiled):
+            return (PROFILE, record.row, record.received_us)
+        payment = dict(zip(self.columns, record.row, strict=True))
+        moment = payment["timestamp"]
+        assert isinstance(moment, int), "a payment has a time"
+        absorbed = record.payment_received_us - LATENESS_MAX_US <= moment <= record.payment_received_us + SKEW_MAX_US
+        change = LabelChange(payment, record.time_us, bool(record.before), bool(record.after), record.before_known_us, absorbed)
+        return (LABEL, change, record.received_us)
+
+    def _with_hashes(self, events: Events, run: Sequence[Event]) -> Events:
+        """The events with the keys that the records hold in place of ids: those are sealed, and may be erased."""
+        hashed = () if self.sealing is None else self.sealing.hashed
+        if not hashed:
+            return events
+        assert self.batcher is not None
+        columns = self.batcher.key_columns
+        if all(isinstance(record, Transacted) for record in run):
+            return with_hashes(events, columns, hashed, [record.hashes for record in run])
+        entities = {columns[name]: at for at, name in enumerate(events.key_names) if name in self.batcher.entities}
+        for at, record in enumerate(run):
+            if isinstance(record, Profiled):
+                if record.hashes:
+                    entity = str(record.row["entity"])
+                    events.keys[at, events.key_names.index(entity)] = np.frombuffer(record.hashes, np.uint64)
+                continue
+            words = np.frombuffer(record.hashes, np.uint64).reshape(-1, 2)
+            for place, name in enumerate(events.key_names):
+                column = columns[name]
+                if column in hashed and (isinstance(record, Transacted) or entities.get(column) == place):
+                    events.keys[at, place] = words[hashed.index(column)]
+        return events
+
+    def events(self, rows: Sequence[Row], received_us: Sequence[int]) -> Events:
+        """The events of payments that arrive now."""
+        assert self.batcher is not None, "features are active before the first payment"
+        self.received_us = max(self.received_us, received_us[-1])
+        return self.batcher.events(rows, received_us)
 
     def step(self, rows: Sequence[Row], received_us: Sequence[int]) -> Vectors:
         """Absorb payments in order; their vectors."""
-        assert self.fold is not None and self.batcher is not None, "features are active before the first payment"
-        self.received_us = max(self.received_us, received_us[-1])
-        return self.fold.step(self.batcher.events(rows, received_us))
+        assert self.fold is not None, "features are active before the first payment"
+        return self.fold.step(self.events(rows, received_us))
+
+    def records(
+        self, rows: Sequence[Row], events: Events, received_us: Sequence[int], decisions: Sequence[Decision | None]
+    ) -> list[Transacted]:
+        """What the log is told of payments: what is personal sealed, if it is to be."""
+        if self.sealing is None or self.vault is None:
+            return [Transacted(tuple(row.values()), at, made) for row, at, made in zip(rows, received_us, decisions, strict=True)]
+        assert self.batcher is not None
+        hashes = self.sealing.hashes_of(events, self.batcher.key_columns, rows, self.key)
+        sealed = self.sealing.seal(self.vault, rows, hashes)
+        return [
+            Transacted(parts.row, at, made, parts.personal, parts.hashes)
+            for parts, at, made in zip(sealed, received_us, decisions, strict=True)
+        ]
 
     def change(self, record: Record) -> None:
         """What any record but a payment changes."""
         if isinstance(record, Configured):
             self.columns = tuple(record.columns)
+            self.sealing = sealing_of(record.columns, record.sealed, record.hashed) if record.sealed else None
         elif isinstance(record, Listed):
             self.entries.apply(record)
         elif isinstance(record, Activated):
@@ -135,8 +208,12 @@ class State:
         elif isinstance(record, Changed):
             if record.what == "import":
                 self.imports[record.name] = int(record.state)
+        elif isinstance(record, Erased):
+            if self.vault is not None:
+                self.vault.erase(np.frombuffer(record.subject, np.uint64), record.generation)
         else:
-            assert isinstance(record, Labelled | Profiled), "every kind of record is known"
+            assert not isinstance(record, Transacted), "payments are absorbed where their vectors are needed"
+            self.fold_in([record])
 
     def _plan(self, features: FeatureSet) -> None:
         """Fold under these features from here on. RefoldNeeded where the kept events do not hold what they ask for."""
@@ -174,8 +251,10 @@ class State:
         return np.ascontiguousarray(hash_texts(ids, self.key)[:, 0]).view(np.int64)
 
     def row_of(self, record: Transacted) -> dict[str, Any]:
-        """The canonical row of a record under the columns in force."""
-        return dict(zip(self.columns, record.row, strict=True))
+        """The canonical row of a record under the columns in force; what was erased is None."""
+        if self.sealing is None:
+            return dict(zip(self.columns, record.row, strict=True))
+        return dict(self.sealing.unseal(self.vault, record.row, record.personal, record.hashes))
 
     # --- snapshots -----------------------------------------------------------------------------------------------
 
@@ -187,7 +266,8 @@ class State:
         fresh.mkdir(parents=True)
         parts = {"known": self.known.rows(), "labels": self.labels.rows()}
         head = {
-            "schema": SNAPSHOT_SCHEMA, "next_lsn": self.next_lsn, "received_us": self.received_us, "columns": self.columns, "chain": self.chain,
+            "schema": SNAPSHOT_SCHEMA, "next_lsn": self.next_lsn, "received_us": self.received_us, "columns": self.columns,
+            "sealed": () if self.sealing is None else self.sealing.sealed, "hashed": () if self.sealing is None else self.sealing.hashed, "chain": self.chain,
             "positions": self.positions.to_dict(), "active": [(lsn, encode(record)) for lsn, record in self.active.values()],
             "entries": [encode(record) for record in self.entries], "imports": self.imports, "key": hashlib.blake2b(self.key, digest_size=8).digest(),
             "parts": {name: (len(rows), _digest(rows)) for name, rows in parts.items()}, "fold": self.fold is not None,
@@ -219,6 +299,7 @@ class State:
             raise SnapshotError(f"{path}: its ids are hashed with another key (FRAUDLOOP_HASH_KEY)")
         out = State(key, int(head["next_lsn"]), int(head["received_us"]), tuple(head["columns"]))
         out.chain = head["chain"]
+        out.sealing = sealing_of(head["columns"], head["sealed"], head["hashed"]) if head["sealed"] else None
         for name, known in (("known", out.known), ("labels", out.labels)):
             count, digest = head["parts"][name]
             try:

@@ -137,6 +137,15 @@ def decode_payload(payload: bytes, count: int) -> list[bytes]:
     return records
 
 
+def decode_one(payload: bytes, number: int) -> bytes:
+    """One record of a payload; those before it are stepped over."""
+    at = 0
+    for _ in range(number):
+        at += _LENGTH.size + int.from_bytes(payload[at : at + 4], "little")
+    (length,) = _LENGTH.unpack_from(payload, at)
+    return payload[at + _LENGTH.size : at + _LENGTH.size + length]
+
+
 def _digest(*parts: bytes) -> bytes:
     hashed = blake2b(digest_size=DIGEST_BYTES)
     for part in parts:

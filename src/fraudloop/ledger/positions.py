@@ -9,7 +9,7 @@ from typing import Any
 
 from fraudloop.errors import LedgerError
 from fraudloop.ledger.files import Files
-from fraudloop.ledger.groups import HEADER_BYTES, decode_header, decode_payload
+from fraudloop.ledger.groups import HEADER_BYTES, decode_header, decode_one
 
 
 class Positions:
@@ -58,7 +58,7 @@ class Positions:
             raise LedgerError(f"{segment}: cannot be read for LSN {lsn}; was it removed by retention?", lsn=lsn) from error
         if header is None or header.first_lsn != first or not first <= lsn < header.next_lsn or len(data) < header.payload_bytes:
             raise LedgerError(f"{segment}: no group with LSN {lsn} at byte {offset}; verify the log", lsn=lsn)
-        return decode_payload(data, header.count)[lsn - first]
+        return decode_one(data, lsn - first)
 
     def drop_before(self, lsn: int) -> None:
         """Forget the groups whose records all lie below `lsn`, as retention removes them."""

@@ -90,7 +90,8 @@ class Labelled(msgspec.Struct, array_like=True, frozen=True, tag=2):
     """A label joined to its payment, and what is in force after it.
 
     lsn: of the payment. is_fraud, source, known_us, reason: as it was told. before, after: the label in force, 0 or 1.
-    time_us: when the label in force after it became known. before_known_us: the same of the one before, None if that was not fraud.
+    time_us: when the label in force after it became known. before_known_us: the same of the one before, None if that was not fraud. rank: of
+    the label in force after it (`domain.label.SOURCE_RANKS`). row, hashes, payment_received_us: of the payment, so that nothing is looked up.
     """
 
     lsn: int
@@ -105,6 +106,9 @@ class Labelled(msgspec.Struct, array_like=True, frozen=True, tag=2):
     time_us: int
     before_known_us: int | None
     rank: int
+    row: Sequence[Value] = ()
+    hashes: bytes = b""
+    payment_received_us: int = 0
 
 
 class Profiled(msgspec.Struct, array_like=True, frozen=True, tag=3):

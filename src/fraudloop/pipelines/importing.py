@@ -18,24 +18,26 @@ import polars as pl
 
 from fraudloop.clock import Clock, SystemClock
 from fraudloop.data.ingest import DEFAULT_MAX_REJECTED, Ingested, read
-from fraudloop.domain.label import DEFAULT_SOURCE, SOURCE_RANKS
+from fraudloop.domain.label import DEFAULT_SOURCE, Label
 from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.door.assemble import assemble
-from fraudloop.door.events import LABEL, MISSING, PROFILE, TRANSACTION, Events
+from fraudloop.door.events import LABEL, PROFILE, TRANSACTION, Events
 from fraudloop.door.identity import hash_column
+from fraudloop.door.row import Row
 from fraudloop.engine.config import ServeConfig
+from fraudloop.engine.intake import last_label, settled
 from fraudloop.engine.service import Service
 from fraudloop.engine.snapshots import write
 from fraudloop.errors import InputError
 from fraudloop.ledger.files import FolderFiles
-from fraudloop.ledger.records import Changed, Labelled, Profiled, Record, Transacted, encode
+from fraudloop.ledger.records import Changed, Labelled, Profiled, Record, Transacted, decode, encode
 from fraudloop.pipelines.data import column_map, resources
 from fraudloop.scoring.store import BundleStore
 from fraudloop.settings import Settings
 from fraudloop.telemetry import Progress, silent
 
 #: Events of a group. Larger ones are lost as a whole when torn, and their bytes must stay below LOG_GROUP_BYTES_MAX.
-_GROUP_EVENTS: Final = 8_192
+_GROUP_EVENTS: Final = 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,11 @@ class _Run:
                 f"the log has arrivals up to {_time(state.received_us)}, and this file begins at {_time(int(self.events.received_us[self.done]))}; "
                 "history is imported before live traffic: into an empty data folder"
             )
-        self.rows = _rows_of(table, names)
+        self.rows, self.names = _rows_of(table, names), names
+        #: LSN of a payment -> its last label, of this run.
+        self.last: dict[int, Labelled] = {}
+        #: LSN -> the payments that have labels, as far as this run appended them.
+        self.payments: dict[int, Record] = {}
         self.labels = ingested.labels.select(
             "transaction_id", "is_fraud", pl.col("source").fill_null(DEFAULT_SOURCE), pl.col("known_at").dt.timestamp("us"), "reason"
         )
@@ -163,17 +169,19 @@ class _Run:
             lsn_of[rows] = first + paid
             records: list[Record] = [None] * len(part)  # type: ignore[list-item]
             received = part.received_us.tolist()
-            for at, row in zip(paid.tolist(), self.rows[rows].rows(), strict=True):
-                records[at] = Transacted(row, received[at])
+            for at, record in zip(paid.tolist(), self._payments(part, paid), strict=True):
+                records[at] = record
+            for at in paid[np.isin(rows, self.of_id)].tolist():
+                self.payments[first + at] = records[at]
             for at in np.flatnonzero(part.kind == LABEL).tolist():
-                records[at] = self._label(part, at, lsn_of)
+                records[at] = self._label(at, int(part.row[at]), received[at], lsn_of)
             for at in np.flatnonzero(part.kind == PROFILE).tolist():
                 records[at] = Profiled(self.profiles.row(int(part.row[at]), named=True), received[at])
             records.append(Changed("import", self.source, str(end), "", received[-1]))
             state.fold.step(part)
             log.append(log.epoch, [encode(record) for record in records])
             self._note(first, records, rows, lsn_of)
-            if begin // _GROUP_EVENTS % 16 == 15 or end == total:
+            if begin // _GROUP_EVENTS % 64 == 63 or end == total:
                 log.flush()
             for kind in counts:
                 counts[kind] += int(np.count_nonzero(part.kind == kind))
@@ -183,6 +191,16 @@ class _Run:
             counts[TRANSACTION], counts[LABEL], counts[PROFILE], already, self.ingested.rejected.height + self.events.rejected.height,  # type: ignore[attr-defined]
             time.monotonic() - start, log.next_lsn, state.digest(), self.ingested.report,
         )  # fmt: skip
+
+    def _payments(self, part: Events, paid: Any) -> list[Transacted]:
+        """The records of the payments of a run, what is personal sealed."""
+        state = self.engine.state
+        rows: list[Row] = [dict(zip(self.names, row, strict=True)) for row in self.rows[part.row[paid]].rows()]
+        own = Events(
+            part.kind[paid], part.time_us[paid], part.received_us[paid], part.keys[paid], part.numbers[paid], part.row[paid], part.key_names,
+            part.number_names,
+        )  # fmt: skip
+        return state.records(rows, own, own.received_us.tolist(), [None] * len(rows))
 
     def _note(self, first: int, records: Sequence[Record], rows: Any, lsn_of: Any) -> None:
         """As `State.note`, for many at once."""
@@ -197,15 +215,21 @@ class _Run:
         state.next_lsn = first + len(records)
         state.received_us = max(state.received_us, int(records[-1].received_us))  # type: ignore[union-attr]
 
-    def _label(self, part: Events, at: int, lsn_of: Any) -> Labelled:
-        row = int(part.row[at])
+    def _label(self, at: int, row: int, received_us: int, lsn_of: Any) -> Labelled:
+        """The record of a label, settled as one that arrives alone is."""
+        state, files = self.engine.state, self.engine.log.files
         transaction_id, is_fraud, source, known_us, reason = self.labels.row(row)
-        number = {name: int(part.numbers[at, part.number_names.index(name)]) for name in ("before", "after", "before_known_at")}
-        before_known = number["before_known_at"]
-        return Labelled(
-            int(lsn_of[self.of_id[row]]), transaction_id, bool(is_fraud), source, int(known_us), reason, int(part.received_us[at]), number["before"], number["after"],
-            int(part.time_us[at]), None if before_known == MISSING else before_known, SOURCE_RANKS[source],
-        )  # fmt: skip
+        lsn = int(lsn_of[self.of_id[row]])
+        payment: Any = self.payments.get(lsn)
+        if payment is None:
+            payment = decode(state.positions.read(files, lsn))
+        before = self.last.get(lsn)
+        if before is None and self.done:
+            found = last_label(state, files, lsn)
+            before = None if found is None else found[1]
+        label = Label(transaction_id, bool(is_fraud), int(known_us), source, reason)
+        record = self.last[lsn] = settled(lsn, payment, label, received_us, before)
+        return record
 
 
 def _rows_of(table: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
