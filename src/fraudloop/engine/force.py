@@ -74,7 +74,7 @@ def compile_active(rules: RuleSet, features: FeatureSet, lists: Mapping[str, Nam
     return rules.compile(vocabulary(features), frozenset(lists))
 
 
-def in_force(state: State, slots: Slots, secret: bytes, units: Mapping[str, str], why: tuple[str, ...] = ()) -> InForce:
+def in_force(state: State, slots: Slots, secret: bytes, why: tuple[str, ...] = ()) -> InForce:
     """All that decides, as the state has it."""
     features, lists = state.features, lists_of(state)
     policy_hash = state.active["policy"][1].hash or ""
@@ -84,6 +84,6 @@ def in_force(state: State, slots: Slots, secret: bytes, units: Mapping[str, str]
         fallback = None
     return InForce(
         features, features.hash[:SHORT], compile_active(rules_of(state), features, lists), policy_of(state), policy_hash[:SHORT], build_id(), secret,
-        champion=slots.champion, fallback=fallback, lists={name: named.entries for name, named in lists.items()}, entries=state.entries,
-        units=units, why=why,
+        champion=slots.champion, canary=slots.canary, canary_share=slots.canary_share, fallback=fallback, lists={name: named.entries for name, named in lists.items()}, entries=state.entries,
+        why=why,
     )  # fmt: skip
