@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "evaluate": ("fraudloop.cli.evaluate", "Measure scores against the labels: precision, recall, money, calibration."),
     "rules": ("fraudloop.cli.rules", "Rules that analysts write: check them, and test them on the past."),
     "models": ("fraudloop.cli.models", "The store of models: list, compare, judge, promote, roll back, and who did what."),
+    "ledger": ("fraudloop.cli.ledger", "The log of everything decided: verify, show, audit, index, export, let go, erase."),
     "doctor": ("fraudloop.cli.doctor", "What this machine has and lacks for each command."),
 }
 

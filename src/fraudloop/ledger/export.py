@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
@@ -306,7 +305,8 @@ class _Payments:
         count = int(np.count_nonzero(~absent))
         if len(raw) != 8 * width * count:
             raise LedgerError(
-                f"LSN {self._held[0][0]} and after: vectors are not those of the {width} features in force; verify the log", lsn=self._held[0][0]
+                f"LSN {self._held[0][0]} and after: vectors are not those of the {width} features in force; verify the log",
+                lsn=self._held[0][0],
             )
         out[~absent] = np.frombuffer(raw, np.float64).reshape(count, width)
         return out, absent
@@ -328,7 +328,9 @@ class _Writing:
         if isinstance(record, Transacted):
             if not self._parts or not self._parts[-1].fits(standing):
                 number = len(self._parts) + 1
-                self._parts.append(_Payments(self._folder / ("payments.parquet" if number == 1 else f"payments-{number}.parquet"), standing))
+                self._parts.append(
+                    _Payments(self._folder / ("payments.parquet" if number == 1 else f"payments-{number}.parquet"), standing)
+                )
             self._parts[-1].add(lsn, record)
         elif isinstance(record, Labelled):
             self._labels.add(
@@ -441,7 +443,9 @@ def _manifest(folder: Path) -> Day:
 def _sealed_columns(path: Path) -> dict[str, tuple[str, ...]]:
     import pyarrow.parquet as pq
 
-    found: dict[str, tuple[str, ...]] = msgspec.json.decode(pq.read_metadata(path).metadata[b"fraudloop.sealing"], type=dict[str, tuple[str, ...]])
+    found: dict[str, tuple[str, ...]] = msgspec.json.decode(
+        pq.read_metadata(path).metadata[b"fraudloop.sealing"], type=dict[str, tuple[str, ...]]
+    )
     return found
 
 
@@ -453,7 +457,9 @@ def _opened(frame: pl.DataFrame, standing: dict[str, tuple[str, ...]], vault: Va
     sealing = sealing_of(standing["columns"], standing["sealed"], standing["hashed"])
     rows = [
         sealing.unseal(vault, row, personal, hashes)
-        for row, personal, hashes in zip(frame.select(sealing.columns).rows(), frame["personal"].to_list(), frame["hashes"].to_list(), strict=True)
+        for row, personal, hashes in zip(
+            frame.select(sealing.columns).rows(), frame["personal"].to_list(), frame["hashes"].to_list(), strict=True
+        )
     ]
     return frame.with_columns(
         pl.Series(name, [row[name] for row in rows], dtype=frame.schema[name]) for name in sealing.sealed

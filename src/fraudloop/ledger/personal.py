@@ -82,7 +82,9 @@ class Vault:
         files = FolderFiles(folder) if isinstance(folder, Path) else folder
         if _NAME not in files.names():
             if not make:
-                raise LedgerError("there is no vault beside this log, and without it nothing personal can be read; restore its file from a copy")
+                raise LedgerError(
+                    "there is no vault beside this log, and without it nothing personal can be read; restore its file from a copy"
+                )
             vault = Vault(files, random(_ID_BYTES), 0, Punctured.whole(random(16)), random)
             files.create(_NAME, vault._encode(vault._tree, 0))
             return vault
@@ -159,7 +161,9 @@ class Vault:
         if new == 0:
             return done
         if self._erased + new > VAULT_ERASED_MAX:
-            raise LedgerError(f"this vault has erased {self._erased:,} subjects, at most {VAULT_ERASED_MAX:,}; begin a new log and let this one age")
+            raise LedgerError(
+                f"this vault has erased {self._erased:,} subjects, at most {VAULT_ERASED_MAX:,}; begin a new log and let this one age"
+            )
         self._files.create(_NAME, self._encode(tree, self._erased + new), scrub=True)
         self._tree, self._erased = tree, self._erased + new
         self._ready.clear()
@@ -293,7 +297,8 @@ class Sealing:
         blobs = vault.seal_many(self.subjects(hashes), [personal for _, personal in split])
         raw, width = hashes.tobytes(), 16 * len(self.hashed)
         return [
-            Sealed(public, blob, raw[at * width : (at + 1) * width]) for at, ((public, _), blob) in enumerate(zip(split, blobs, strict=True))
+            Sealed(public, blob, raw[at * width : (at + 1) * width])
+            for at, ((public, _), blob) in enumerate(zip(split, blobs, strict=True))
         ]
 
     def unseal(self, vault: Vault | None, public: Sequence[Value], personal: bytes, hashes: bytes) -> Row:

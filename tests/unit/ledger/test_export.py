@@ -37,7 +37,6 @@ def files() -> SimulatedFiles:
     return found
 
 
-
 def check_equal(out: Path, records: list[Record], names: tuple[str, ...] = FEATURES.names) -> int:
     """Every exported row is that of the log; how many payments."""
     seen = 0
@@ -54,7 +53,11 @@ def check_equal(out: Path, records: list[Record], names: tuple[str, ...] = FEATU
                 assert row["decision_outcome"] is None and vector == [None] * len(names)
             else:
                 assert row["decision_outcome"] == Outcome(decision.outcome).name
-                assert (row["decision_risk_score"], row["decision_model"], row["decision_latency_us"]) == (decision.risk_score, decision.model, decision.latency_us)
+                assert (row["decision_risk_score"], row["decision_model"], row["decision_latency_us"]) == (
+                    decision.risk_score,
+                    decision.model,
+                    decision.latency_us,
+                )
                 assert row["decision_hits"] == list(decision.hits)
                 assert [tuple(r.values()) for r in row["decision_reasons"]] == [msgspec.structs.astuple(r) for r in decision.reasons]
                 assert np.array(vector).tobytes() == decision.vector
@@ -71,7 +74,11 @@ def test_whole_days_are_exported_and_equal_the_log(files: SimulatedFiles, tmp_pa
     assert [day.day for day in written] == ["2026-01-01", "2026-01-02", "2026-01-03"]
     assert [day.first_lsn for day in written[1:]] == [day.next_lsn for day in written[:-1]] and written[0].first_lsn == 0
     before = [lsn for lsn, record in enumerate(RECORDS) if lsn < written[-1].next_lsn]
-    assert check_equal(tmp_path / "out", RECORDS) == sum(isinstance(RECORDS[lsn], Transacted) for lsn in before) == sum(d.payments for d in written)
+    assert (
+        check_equal(tmp_path / "out", RECORDS)
+        == sum(isinstance(RECORDS[lsn], Transacted) for lsn in before)
+        == sum(d.payments for d in written)
+    )
     assert rows_of(tmp_path / "out", "labels") == [lsn for lsn in before if isinstance(RECORDS[lsn], Labelled)]
     assert rows_of(tmp_path / "out", "profiles") == [lsn for lsn in before if isinstance(RECORDS[lsn], Profiled)]
     assert rows_of(tmp_path / "out", "controls") == [
@@ -101,7 +108,12 @@ def test_a_file_says_what_it_covers(files: SimulatedFiles, tmp_path: Path) -> No
     [first, *_] = export(files, tmp_path)
     for name in first.files:
         said = msgspec.json.decode(pq.read_metadata(tmp_path / first.day / name).metadata[b"fraudloop.export"])
-        assert (said["first_lsn"], said["next_lsn"], said["digest"], said["day"]) == (first.first_lsn, first.next_lsn, first.digest, first.day)
+        assert (said["first_lsn"], said["next_lsn"], said["digest"], said["day"]) == (
+            first.first_lsn,
+            first.next_lsn,
+            first.digest,
+            first.day,
+        )
     changed = tmp_path / first.day / "labels.parquet"
     changed.write_bytes(changed.read_bytes() + b"x")
     with pytest.raises(LedgerError, match="was changed"):
@@ -123,11 +135,15 @@ def test_a_day_on_which_features_changed_has_a_part_for_each(tmp_path: Path) -> 
     half = len(records)
     records.append(activated(other, BEGIN_US + 43_300_000_000))
     records += [
-        Transacted(tuple(row_of(100 + n, random, BEGIN_US).values()), BEGIN_US + 43_300_000_001 + n, decision_of(random, width)) for n in range(9)
+        Transacted(tuple(row_of(100 + n, random, BEGIN_US).values()), BEGIN_US + 43_300_000_001 + n, decision_of(random, width))
+        for n in range(9)
     ]
     write(files, records)
     [day] = export(files, tmp_path, partial=True)
-    assert {name: said["rows"] for name, said in day.files.items() if name.startswith("payments")} == {"payments.parquet": 20, "payments-2.parquet": 9}
+    assert {name: said["rows"] for name, said in day.files.items() if name.startswith("payments")} == {
+        "payments.parquet": 20,
+        "payments-2.parquet": 9,
+    }
     frame = read_payments(tmp_path / "2026-01-01.partial")
     late = frame.filter(pl.col("lsn") > half)
     for at, name in enumerate(other.names):
@@ -153,7 +169,9 @@ def test_days_of_another_log_are_not_gone_on_with(files: SimulatedFiles, tmp_pat
 
 def test_vectors_of_other_features_than_those_in_force_are_not_exported(tmp_path: Path) -> None:
     files = SimulatedFiles()
-    write(files, [configured(), activated(), Transacted(tuple(row_of(1, Random(1), BEGIN_US).values()), BEGIN_US, decision_of(Random(1), 3))])
+    write(
+        files, [configured(), activated(), Transacted(tuple(row_of(1, Random(1), BEGIN_US).values()), BEGIN_US, decision_of(Random(1), 3))]
+    )
     with pytest.raises(LedgerError, match="vectors"):
         export(files, tmp_path, partial=True)
 
