@@ -366,7 +366,8 @@ class _Writing:
 
     def drop(self) -> None:
         """Not to be kept after all."""
-        for table in (*self._parts, self._labels, self._controls, self._profiles):
+        tables: list[_Table | _Payments] = [*self._parts, self._labels, self._controls, self._profiles]
+        for table in tables:
             table.drop()
         self._disk.remove_tree(self._folder)
 
