@@ -29,7 +29,7 @@ from fraudloop.ledger.files import Files
 from fraudloop.ledger.groups import SEGMENT_BYTES, SegmentHeader
 from fraudloop.ledger.index import control_of
 from fraudloop.ledger.log import Reader, segments
-from fraudloop.ledger.personal import Vault, sealing_of
+from fraudloop.ledger.personal import Vault, sealing_of, unseal_rows
 from fraudloop.ledger.records import Decision, Labelled, Profiled, Record, Transacted, decode_all
 from fraudloop.ledger.standing import Standing
 from fraudloop.limits import DAY_US, EXPORT_ROWS
@@ -456,12 +456,8 @@ def _opened(frame: pl.DataFrame, standing: dict[str, tuple[str, ...]], vault: Va
     if not standing["sealed"]:
         return frame
     sealing = sealing_of(standing["columns"], standing["sealed"], standing["hashed"])
-    rows = [
-        sealing.unseal(vault, row, personal, hashes)
-        for row, personal, hashes in zip(
-            frame.select(sealing.columns).rows(), frame["personal"].to_list(), frame["hashes"].to_list(), strict=True
-        )
-    ]
+    held = zip(frame.select(sealing.columns).rows(), frame["personal"].to_list(), frame["hashes"].to_list(), strict=True)
+    rows = unseal_rows(sealing, vault, list(held))
     return frame.with_columns(
         pl.Series(name, [row[name] for row in rows], dtype=frame.schema[name]) for name in sealing.sealed
     )  # fmt: skip

@@ -21,7 +21,7 @@ from fraudloop.features.plan import compile_plan
 from fraudloop.ledger import personal
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Log, Reader, verify
-from fraudloop.ledger.personal import Sealing, Vault, sealing_of, subject_of, with_hashes
+from fraudloop.ledger.personal import Sealing, Vault, sealing_of, subject_of, unseal_rows, with_hashes
 from fraudloop.ledger.punctured import Punctured
 from fraudloop.ledger.records import Configured, Transacted, decode_all, encode
 from fraudloop.ledger.simulated import PowerLoss, SimulatedFiles
@@ -230,6 +230,13 @@ def test_a_row_comes_back_whole_and_after_an_erasure_without_what_was_personal()
         else:
             assert found == row
     assert sealing.unseal(None, *held[0])["customer_id"] is None
+    assert unseal_rows(sealing, vault, held) == [sealing.unseal(vault, *one) for one in held]
+    assert unseal_rows(sealing, None, held) == [sealing.unseal(None, *one) for one in held]
+    vault.seal_many(subject_of("customer_id", "c5")[None], [b""])
+    assert unseal_rows(sealing, vault, held) == [sealing.unseal(vault, *one) for one in held]
+    assert unseal_rows(sealing, vault, [(held[0].row, b"", held[0].hashes)]) == [sealing.from_record_row(held[0].row, None)]
+    with pytest.raises(LedgerError, match="another vault"):
+        unseal_rows(sealing, Vault.open(SimulatedFiles()), held)
 
 
 def test_the_subject_is_the_first_that_a_payment_names() -> None:
