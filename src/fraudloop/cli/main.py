@@ -42,6 +42,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "models": ("fraudloop.cli.models", "The store of models: list, compare, judge, promote, roll back, and who did what."),
     "serve": ("fraudloop.cli.serve", "Decide payments over HTTP, in milliseconds, each on disk before it is answered."),
     "keys": ("fraudloop.cli.keys", "API keys: who may call the service, and what for."),
+    "ledger": ("fraudloop.cli.ledger", "The log of everything decided: verify, show, audit, index, export, let go, erase."),
     "doctor": ("fraudloop.cli.doctor", "What this machine has and lacks for each command."),
 }
 
