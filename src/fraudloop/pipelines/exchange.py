@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, load: Owner) -> None:
         self._load = load
         self.transport: Any = None
-        self.request: Pending | None = None
+        self.request: Any = None  # a Pending, of the kind that its owner makes
         self._buffer = b""
         self._need = 0
         self._status = 0
