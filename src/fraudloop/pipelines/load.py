@@ -171,21 +171,25 @@ class Load:
 
     # --- the run -------------------------------------------------------------------------------------------------
 
-    def run(self) -> Report:
-        """Send everything and wait for the answers; on uvloop where it is installed. InputError: nothing listens there."""
+    def run(self, begin: Callable[[asyncio.AbstractEventLoop], None] = lambda loop: None) -> Report:
+        """Send everything and wait for the answers; on uvloop where it is installed. InputError: nothing listens there.
+
+        begin: called in the loop before the first request.
+        """
         gc.collect()
         gc.freeze()  # what was there before is not walked again while requests are due
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                return runner.run(self.serve())
+                return runner.run(self.serve(begin))
         finally:
             gc.unfreeze()
 
-    async def serve(self) -> Report:
+    async def serve(self, begin: Callable[[asyncio.AbstractEventLoop], None] = lambda loop: None) -> Report:
         """As `run`, within a loop that runs already."""
         self._loop = loop = asyncio.get_running_loop()
         self._over = loop.create_future()
         await self._open_all()
+        begin(loop)
         self._alarm = _Alarm(loop, self._send_due)
         began_cpu = time.process_time()
         self._start_ns = self._last_ns = time.monotonic_ns()
