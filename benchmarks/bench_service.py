@@ -194,7 +194,7 @@ def bundle_for(sizes: Sizes) -> Bundle:
     """400 trees of depth 4 and a network of 256-128-64, in equal parts, on the default features."""
     small = bench_scoring.Sizes(1_000, sizes.train_rows, TREES, DEPTH, 1, 0)
     inputs, y = bench_scoring.rows_of(small)
-    changed: dict[str, dict[str, Any]] = {"xgboost": {"rounds": TREES, "depth": DEPTH, "bins": 256}, "network": {"layers": [256, 128, 64]}}
+    changed: dict[str, dict[str, Any]] = {"xgboost": {"rounds": TREES, "depth": DEPTH, "bins": 256}, "network": {}}
     fitted = {}
     for name, given in changed.items():
         algorithm = bench_scoring.find_algorithm(name)
