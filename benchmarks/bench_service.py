@@ -259,12 +259,18 @@ def served(folder: Path, sizes: Sizes, customers: int, load: Callable[[Target], 
     server_core, load_core = cores()
     store = store_with_bundle(folder / "store", sizes)
     told = {"FRAUDLOOP_STORE": str(store.root), "OMP_NUM_THREADS": "1"}
-    fraudloop, data = [sys.executable, "-m", "fraudloop"], ["--data", str(folder / "data")]
+    data, rules = folder / "data", write_rules(folder / "rules.toml")
     if sizes.history_per_customer:
         path = history(folder / "history.parquet", customers, sizes.history_per_customer)
-        subprocess.run([*fraudloop, "ledger", "import", str(path), *data], check=True, env={**os.environ, **told}, stdout=subprocess.DEVNULL)
+        # Not by the command line: what a new log begins with is told here, rules of the benchmark too.
+        script = (
+            "import sys; from pathlib import Path; from fraudloop.engine.config import ServeConfig; from fraudloop.pipelines.importing import import_file\n"
+            "from fraudloop.settings import Settings; import os; path, data, rules = sys.argv[1:]\n"
+            "import_file(Path(path), ServeConfig(data=data, rules=rules, name='fraud'), settings=Settings.from_env(os.environ))"
+        )
+        subprocess.run([sys.executable, "-c", script, str(path), str(data), str(rules)], check=True, env={**os.environ, **told})
     port = free_port()
-    command = [*fraudloop, "serve", *data, "--port", str(port), "--rules", str(write_rules(folder / "rules.toml")), "--name", "fraud"]
+    command = [sys.executable, "-m", "fraudloop", "serve", "--data", str(data), "--port", str(port), "--rules", str(rules), "--name", "fraud"]
     with running(command, port, server_core, environment=told, log=folder / "serve.log"):
         wait_ready(port)
         on_core(load_core)

@@ -10,6 +10,7 @@ Payments of one customer go out one after the other, for their order is what the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -206,6 +207,7 @@ def sendings(
     key_of = payments.select("transaction_id", key=pl.col("customer_id").fill_null(pl.concat_str(pl.lit("#"), "transaction_id")))
     told = labels.join(key_of, on="transaction_id", how="left", maintain_order="left").with_columns(pl.col(pl.Datetime).to_physical())
     first_us = int(order.arrival_us[0]) if len(order) else 0
+    twice, moments = set(order.row[order.copy].tolist()), dict[int, int]()
     began_us = clock.now_us()
     for begin in range(0, len(order), _CHUNK):
         kinds, rows = order.kind[begin : begin + _CHUNK], order.row[begin : begin + _CHUNK]
@@ -217,7 +219,12 @@ def sendings(
             if kind == PAYMENT:
                 row = next(of_payments)
                 if not pace.own_times:
-                    row["timestamp"] = began_us + _moment_us(order, pace, tag.row, first_us, clock.now_us() - began_us)
+                    moment = moments.get(tag.row) if tag.copy else None
+                    if moment is None:
+                        moment = began_us + _moment_us(order, pace, tag.row, first_us, clock.now_us() - began_us)
+                        if tag.row in twice:
+                            moments[tag.row] = moment
+                    row["timestamp"] = moment
                 row["transaction_id"] = prefix + row["transaction_id"]
                 key = row["customer_id"] or "#" + row["transaction_id"]
                 yield Sending(due_us * 1_000, score(encode(body_of(row, numbers))), key, tag)
@@ -278,10 +285,9 @@ def replay(
     order = order_of(payments, told, disorder or Disorder())
     began_us = clock.now_us()
     seen, load, stopped = _send(payments, told, order, pace, target, mapped.shape.numbers, prefix, connections, clock, live)
-    sent = sum(1 for _ in seen.answered)
     return Replayed(
         load, payments.height, told.height, len(order), dict(seen.outcomes.most_common()), seen.degraded, seen.copies, seen.unlike,
-        payments.height - sent, dict(seen.refused.most_common(_REFUSALS_KEPT)), seen.labels_taken, stopped, began_us, ingested.rejected.height,
+        payments.height - len(seen.answered), dict(seen.refused.most_common(_REFUSALS_KEPT)), seen.labels_taken, stopped, began_us, ingested.rejected.height,
     )  # fmt: skip
 
 
@@ -338,7 +344,8 @@ def _send(
         loop.call_later(_LIVE_S, tick, loop, seen.done)
 
     def begin(loop: asyncio.AbstractEventLoop) -> None:
-        loop.add_signal_handler(signal.SIGINT, stop)
+        with contextlib.suppress(ValueError, RuntimeError, NotImplementedError):  # not in a thread, not on Windows
+            loop.add_signal_handler(signal.SIGINT, stop)
         loop.call_later(_LIVE_S, tick, loop, 0)
 
     report = load.run(begin)
