@@ -29,13 +29,14 @@ import polars as pl
 
 from benchmarks import bench_scoring
 from benchmarks.bench_rules import condition
-from benchmarks.processes import cores, free_port, running
+from benchmarks.processes import cores, cpu_s, free_port, running
 from benchmarks.tables import show
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.pipelines.exchange import Target
 from fraudloop.pipelines.load import Report, run
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
+from fraudloop.training.algorithms import find_algorithm
 from fraudloop.training.train import to_json
 
 PARTS: Final = ("echo", "recipe", "service", "batch")
@@ -136,6 +137,13 @@ def row_of(name: str, figures: dict[str, Any]) -> list[object]:
 LATENCY_HEAD: Final = ("", "answers/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "shed", "load")
 
 
+def ceiling(target: Target, name: str, seconds: float, connections: int, *servers: subprocess.Popen[bytes]) -> tuple[Report, int]:
+    """A closed loop, and its answers by a second of the servers' processor time."""
+    before = cpu_s(*servers)
+    found = run(target, bodies(1_000, run_name=name), rate=0, duration_s=seconds, connections=connections)
+    return found, round(found.ok / max(0.01, cpu_s(*servers) - before))
+
+
 # --- (a) echo ---------------------------------------------------------------------------------------------------------
 
 
@@ -145,16 +153,27 @@ def echo(sizes: Sizes) -> dict[str, object]:
     figures: dict[str, Any] = {}
     for name in ("uvicorn", "granian", "thin"):
         port = free_port()
-        with running([sys.executable, "-m", "benchmarks.echo_servers", name, str(port)], port, server_core):
+        with running([sys.executable, "-m", "benchmarks.echo_servers", name, str(port)], port, server_core) as server:
             on_core(load_core)
             target = Target.of(f"http://127.0.0.1:{port}/score_transaction")
             run(target, bodies(1_000), rate=0, duration_s=0.5, connections=sizes.connections)
-            closed = run(target, bodies(1_000), rate=0, duration_s=sizes.ceiling_s, connections=sizes.connections)
+            closed, per_cpu_s = ceiling(target, "c", sizes.ceiling_s, sizes.connections, server)
             at_rate = run(
-                target, bodies(1_000), rate=sizes.rate, duration_s=sizes.ceiling_s, warmup_s=sizes.warmup_s / 5, connections=sizes.connections
+                target,
+                bodies(1_000),
+                rate=sizes.rate,
+                duration_s=sizes.ceiling_s,
+                warmup_s=sizes.warmup_s / 5,
+                connections=sizes.connections,
             )
-        figures[name] = {"ceiling_per_s": round(closed.achieved), "ceiling_load_cpu_share": round(closed.cpu_share, 2), "at_rate": figures_of(at_rate)}
-    show("Echo on one core, closed loop", ("", "answers/s", "load's share of its core"), [[n, f"{f['ceiling_per_s']:,}", f"{f['ceiling_load_cpu_share']:.0%}"] for n, f in figures.items()])  # fmt: skip
+        figures[name] = {
+            "ceiling_per_s": round(closed.achieved),
+            "per_cpu_s": per_cpu_s,
+            "ceiling_load_cpu_share": round(closed.cpu_share, 2),
+            "at_rate": figures_of(at_rate),
+        }
+    show("Echo on one core, closed loop", ("", "answers/s", "a second of processor time", "load's share of its core"),
+         [[n, f"{f['ceiling_per_s']:,}", f"{f['per_cpu_s']:,}", f"{f['ceiling_load_cpu_share']:.0%}"] for n, f in figures.items()])  # fmt: skip
     show(f"Echo at {sizes.rate:,.0f}/s, open loop", LATENCY_HEAD, [row_of(n, f["at_rate"]) for n, f in figures.items()])
     return figures
 
@@ -174,15 +193,22 @@ def recipe(sizes: Sizes) -> dict[str, object]:
         redis = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", name]
         told = {"RECIPE_MODEL": str(folder / "model.pickle"), "RECIPE_REDIS": str(redis_port), "OMP_NUM_THREADS": "1"}
         app = [sys.executable, "-m", "uvicorn", "benchmarks.recipe:app", "--port", str(port), "--log-level", "warning", "--no-access-log"]
-        with running(redis, redis_port, server_core), running(app, port, server_core, environment=told, log=folder / "log"):
+        with (
+            running(redis, redis_port, server_core) as store,
+            running(app, port, server_core, environment=told, log=folder / "log") as server,
+        ):
             on_core(load_core)
             target = Target.of(f"http://127.0.0.1:{port}/score_transaction")
             run(target, bodies(1_000, run_name="w"), rate=0, duration_s=1.0, connections=8)
-            closed = run(target, bodies(1_000), rate=0, duration_s=sizes.recipe_s, connections=8)
+            closed, per_cpu_s = ceiling(target, "c", sizes.recipe_s, 8, store, server)
             assert closed.ok == closed.completed, f"the recipe answers {closed.status}"
             half = run(target, bodies(1_000, run_name="h"), rate=max(1.0, closed.achieved / 2), duration_s=sizes.recipe_s, connections=sizes.connections)  # fmt: skip
-    figures: dict[str, Any] = {"decisions_per_s": round(closed.achieved, 1), "at_half": figures_of(half)}
-    show("The self-built recipe on one core", ("", "decisions/s"), [["closed loop", f"{closed.achieved:,.0f}"]])
+    figures: dict[str, Any] = {"decisions_per_s": round(closed.achieved, 1), "per_cpu_s": per_cpu_s, "at_half": figures_of(half)}
+    show(
+        "The self-built recipe on one core",
+        ("", "decisions/s", "a second of processor time"),
+        [["closed loop", f"{closed.achieved:,.0f}", per_cpu_s]],
+    )
     show(f"The recipe at half of that, {closed.achieved / 2:,.0f}/s", LATENCY_HEAD, [row_of("recipe", figures["at_half"])])
     return figures
 
@@ -197,7 +223,7 @@ def bundle_for(sizes: Sizes) -> Bundle:
     changed: dict[str, dict[str, Any]] = {"xgboost": {"rounds": TREES, "depth": DEPTH, "bins": 256}, "network": {}}
     fitted = {}
     for name, given in changed.items():
-        algorithm = bench_scoring.find_algorithm(name)
+        algorithm = find_algorithm(name)
         known = algorithm.params({})
         x = bench_scoring.fitted_preprocessing(inputs, name)[1].apply(inputs)
         model = algorithm.fit(x, y, np.ones(len(y)), {**known, **{k: v for k, v in given.items() if k in known}}, 0, 1)
@@ -241,7 +267,9 @@ def history(path: Path, customers: int, each: int, seed: int = 3) -> Path:
     table = pl.DataFrame(
         {
             "transaction_id": pl.Series(np.arange(n)).cast(pl.String).str.replace("^", "h-"),
-            "timestamp": pl.Series(int((end - timedelta(days=20)).timestamp()) * 1_000_000 + seconds * 1_000_000).cast(pl.Datetime("us", "UTC")),
+            "timestamp": pl.Series(int((end - timedelta(days=20)).timestamp()) * 1_000_000 + seconds * 1_000_000).cast(
+                pl.Datetime("us", "UTC")
+            ),
             "customer_id": pl.Series(dice.permutation(n) % customers).cast(pl.String).str.replace("^", "c"),
             "merchant_id": pl.Series(dice.integers(0, max(20, customers // 10), n)).cast(pl.String).str.replace("^", "m"),
             "amount": np.round(np.exp(dice.normal(3.5, 1.0, n)), 2),
@@ -254,7 +282,7 @@ def history(path: Path, customers: int, each: int, seed: int = 3) -> Path:
     return path
 
 
-def served(folder: Path, sizes: Sizes, customers: int, load: Callable[[Target], Any]) -> Any:
+def served(folder: Path, sizes: Sizes, customers: int, load: Callable[[Target, subprocess.Popen[bytes]], Any]) -> Any:
     """Import history, start the service on its core, send load, stop."""
     server_core, load_core = cores()
     store = store_with_bundle(folder / "store", sizes)
@@ -270,11 +298,24 @@ def served(folder: Path, sizes: Sizes, customers: int, load: Callable[[Target], 
         )
         subprocess.run([sys.executable, "-c", script, str(path), str(data), str(rules)], check=True, env={**os.environ, **told})
     port = free_port()
-    command = [sys.executable, "-m", "fraudloop", "serve", "--data", str(data), "--port", str(port), "--rules", str(rules), "--name", "fraud"]
-    with running(command, port, server_core, environment=told, log=folder / "serve.log"):
+    command = [
+        sys.executable,
+        "-m",
+        "fraudloop",
+        "serve",
+        "--data",
+        str(data),
+        "--port",
+        str(port),
+        "--rules",
+        str(rules),
+        "--name",
+        "fraud",
+    ]
+    with running(command, port, server_core, environment=told, log=folder / "serve.log") as server:
         wait_ready(port)
         on_core(load_core)
-        return load(Target.of(f"http://127.0.0.1:{port}/score_transaction"))
+        return load(Target.of(f"http://127.0.0.1:{port}/score_transaction"), server)
 
 
 def wait_ready(port: int, most_s: float = 300.0) -> None:
@@ -295,9 +336,9 @@ def phases(target: Target) -> dict[str, Any]:
     """Where the time went, as the service counts it; empty where it does not tell."""
     try:
         with urllib.request.urlopen(f"http://{target.host}:{target.port}/internal/stats", timeout=5) as answer:
-            found: dict[str, Any] = json.loads(answer.read())
+            found: dict[str, Any] = json.loads(answer.read())["engine"]
             return found
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return {}
 
 
@@ -308,25 +349,31 @@ def service(sizes: Sizes) -> dict[str, object]:
     for customers in sizes.customers:
         with tempfile.TemporaryDirectory(dir="out") as name:
 
-            def load(target: Target, customers: int = customers) -> dict[str, Any]:
+            def load(target: Target, server: subprocess.Popen[bytes], customers: int = customers) -> dict[str, Any]:
                 run(target, bodies(customers, run_name="w"), rate=sizes.rate / 10, duration_s=2.0, connections=sizes.connections)
                 steady = run(target, bodies(customers, run_name="s"), rate=sizes.rate, duration_s=sizes.rate_s, warmup_s=sizes.warmup_s, connections=sizes.connections)  # fmt: skip
                 told = phases(target)
                 burst = run(target, bodies(customers, run_name="u"), rate=sizes.burst, duration_s=sizes.burst_s, connections=256)
-                closed = run(target, bodies(customers, run_name="c"), rate=0, duration_s=sizes.ceiling_s, connections=sizes.connections)
-                return {"steady": figures_of(steady), "burst": figures_of(burst), "ceiling_per_s": round(closed.achieved), "phases": told}
+                closed, per_cpu_s = ceiling(target, "c", sizes.ceiling_s, sizes.connections, server)
+                return {
+                    "steady": figures_of(steady),
+                    "burst": figures_of(burst),
+                    "ceiling_per_s": round(closed.achieved),
+                    "per_cpu_s": per_cpu_s,
+                    "phases": told,
+                }
 
             figures[str(customers)] = found = served(Path(name), sizes, customers, load)
             found["flush"] = flush_s(Path(name), sizes.flushes)
         rows += [row_of(f"{customers:,} customers, {sizes.rate:,.0f}/s", found["steady"]), row_of(f"  burst of {sizes.burst:,.0f}/s", found["burst"])]  # fmt: skip
     show("The service on one core, open loop", LATENCY_HEAD, rows)
-    show("Ceiling, closed loop, and flushes of 32 kB", ("customers", "decisions/s", "flush median ms", "p99 ms"),
-         [[f"{int(n):,}", f"{f['ceiling_per_s']:,}", f"{f['flush']['median_ms']:.2f}", f"{f['flush']['p99_ms']:.2f}"] for n, f in figures.items()])  # fmt: skip
+    show("Ceiling, closed loop, and flushes of 32 kB", ("customers", "decisions/s", "a second of processor time", "flush median ms", "p99 ms"),
+         [[f"{int(n):,}", f"{f['ceiling_per_s']:,}", f"{f['per_cpu_s']:,}", f"{f['flush']['median_ms']:.2f}", f"{f['flush']['p99_ms']:.2f}"] for n, f in figures.items()])  # fmt: skip
     for name, found in figures.items():
-        spent = found["phases"].get("phases_ns", {})
+        spent = found["phases"].get("phases_s", {})
         decided = max(1, found["phases"].get("decided", 0))
         if spent:
-            show(f"Where the time goes, {int(name):,} customers", ("phase", "µs a decision"), [[k, f"{v / decided / 1e3:.1f}"] for k, v in spent.items()])  # fmt: skip
+            show(f"Where the time goes, {int(name):,} customers", ("phase", "µs a decision"), [[k, f"{v / decided * 1e6:.1f}"] for k, v in spent.items()])  # fmt: skip
     return figures
 
 
@@ -337,17 +384,16 @@ def batch(sizes: Sizes) -> dict[str, object]:
     """Rows a second through POST /predict/batch, a thousand at a time."""
     with tempfile.TemporaryDirectory(dir="out") as name:
 
-        def load(target: Target) -> dict[str, object]:
+        def load(target: Target, server: subprocess.Popen[bytes]) -> dict[str, object]:
             dice = np.random.default_rng(5)
             rows = [
                 {
-                    "transaction_id": f"p{n}", "amount": round(float(np.exp(dice.normal(3.5, 1.0))), 2), "timestamp": "2026-01-31T12:00:00Z", "country": "DE", "currency": "EUR",
-                    "merchant_category": "travel", "transactions_last_1h": int(dice.poisson(1)), "transactions_last_24h": int(dice.poisson(3)),
+                    "amount": round(float(np.exp(dice.normal(3.5, 1.0))), 2), "transactions_last_1h": int(dice.poisson(1)), "transactions_last_24h": int(dice.poisson(3)),
                     "total_amount_last_24h": round(float(np.exp(dice.normal(4.5, 1.0))), 2), "distance_from_home": round(float(dice.uniform(0, 500)), 1),
                 }
-                for n in range(sizes.batch_rows)
+                for _ in range(sizes.batch_rows)
             ]  # fmt: skip
-            body = json.dumps(rows).encode()
+            body = json.dumps({"rows": rows}).encode()
             found = run(target.at("/predict/batch"), itertools.repeat(body), rate=0, duration_s=sizes.ceiling_s, connections=2)
             if not found.ok:
                 return {"skipped": f"POST /predict/batch answers {found.status}"}
@@ -377,19 +423,19 @@ def main(quick: bool = False, parts: Sequence[str] = (), sizes: Sizes | None = N
 
 
 def ratios(figures: dict[str, Any]) -> dict[str, float]:
-    """The service beside the best echo and the recipe, by ceilings; and its p99 beside the echo's p99 and two flushes."""
+    """The service beside the best echo and the recipe, by processor time of the closed loops; and its p99 beside the echo's p99 and two flushes."""
     if "service" not in figures or not figures["service"]:
         return {}
     out = {}
     first = next(iter(figures["service"].values()))
     if "echo" in figures:
-        best = max(figures["echo"].values(), key=lambda f: f["ceiling_per_s"])
-        out["of_the_best_echo"] = round(first["ceiling_per_s"] / best["ceiling_per_s"], 3)
+        best = max(figures["echo"].values(), key=lambda f: f["per_cpu_s"])
+        out["of_the_best_echo"] = round(first["per_cpu_s"] / best["per_cpu_s"], 3)
         least = min(f["at_rate"]["p99_ms"] for f in figures["echo"].values())
         bound = least + 2 * first["flush"]["p99_ms"]
         out["p99_over_echo_p99_and_two_flushes"] = round(first["steady"]["p99_ms"] / bound, 2)
     if "decisions_per_s" in figures.get("recipe", {}):
-        out["times_the_recipe"] = round(first["ceiling_per_s"] / figures["recipe"]["decisions_per_s"], 1)
+        out["times_the_recipe"] = round(first["per_cpu_s"] / figures["recipe"]["per_cpu_s"], 1)
     return out
 
 

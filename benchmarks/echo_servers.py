@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
-from fraudloop.api.http import Connection, Head, protocol_factory
+from fraudloop.api.http import Connection, Head, Routed, Server
 
 
 async def asgi(scope: dict[str, Any], receive: Callable[[], Any], send: Callable[[dict[str, Any]], Any]) -> None:
@@ -32,24 +33,35 @@ async def rsgi(scope: Any, protocol: Any) -> None:
     protocol.response_bytes(200, [("content-type", "application/json"), ("content-length", str(len(body)))], body)
 
 
+@dataclass(slots=True)
+class Everything:
+    """What every head is routed to."""
+
+    body_bytes_max: int = 65_536
+    remember: bool = True
+
+
 class Echo:
     """An application of the thin protocol."""
 
-    body_bytes_max = 65_536
+    def connected(self, connection: Connection) -> None:
+        pass
 
-    def route(self, head: Head) -> None:
-        return None
+    def route(self, head: Head) -> Routed:
+        return Everything()
 
     def serve(self, connection: Connection, head: Head, body: bytes) -> None:
-        connection.respond(200, body)
+        connection.respond_ok(body)
 
-    def fail(self, connection: Connection, status: int, detail: str) -> None:
+    def fail(self, connection: Connection, status: int, detail: str, field: str) -> None:
         connection.respond(status, b"{}")
 
 
 async def _thin(port: int) -> None:
-    factory, _ = protocol_factory(Echo())
-    server = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", port)
+    loop = asyncio.get_running_loop()
+    made = Server(Echo())
+    made.start(loop)
+    server = await loop.create_server(made, "127.0.0.1", port)
     await server.serve_forever()
 
 
@@ -60,12 +72,10 @@ def _run_uvicorn(port: int) -> None:
 
 
 def _run_granian(port: int) -> None:
-    from granian import Granian  # type: ignore[attr-defined]
+    from granian import Granian
     from granian.constants import Interfaces
 
-    Granian(
-        "benchmarks.echo_servers:rsgi", address="127.0.0.1", port=port, interface=Interfaces.RSGI, workers=1, log_enabled=False
-    ).serve()
+    Granian("benchmarks.echo_servers:rsgi", address="127.0.0.1", port=port, interface=Interfaces.RSGI, workers=1, log_enabled=False).serve()
 
 
 def _run_thin(port: int) -> None:

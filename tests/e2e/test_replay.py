@@ -8,7 +8,7 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def world(folder: Path) -> Iterator[World]:
+def world(folder: Path) -> World:
     store = store_in(folder / "store")
     table = write_table(folder / "table.parquet")
     with serving(folder / "data", "--no-standby", "--name", "fraud") as served:
@@ -80,7 +80,7 @@ def world(folder: Path) -> Iterator[World]:
         assert done.copies > 80
         assert (done.unlike, done.undecided, done.refused, done.stopped) == (0, 0, {}, False)
         assert served.stop() == 0
-    yield World(folder / "data", store)
+    return World(folder / "data", store)
 
 
 def url(served: Served) -> str:
@@ -165,7 +165,9 @@ def test_a_payment_that_is_not_there_and_a_folder_without_a_log_are_told(world: 
         compare(tmp_path, world.store)
 
 
-def test_a_replay_over_a_killed_scorer_leaves_nothing_undecided(folder: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_over_a_killed_scorer_leaves_nothing_undecided(
+    folder: Path, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FRAUDLOOP_STORE", str(world.store.root))
     with serving(tmp_path / "data", "--name", "fraud", env={"FRAUDLOOP_STORE": str(world.store.root)}) as served:
         wait_for(lambda: len(served.children()) >= 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,9 @@ def labels(at: dict[str, float]) -> pl.DataFrame:
         "transaction_id": list(at), "is_fraud": [True] * len(at), "known_at": [START + timedelta(minutes=m) for m in at.values()], "source": ["chargeback"] * len(at),
         "reason": [None] * len(at),
     }  # fmt: skip
-    return pl.DataFrame(rows, schema_overrides={"known_at": pl.Datetime("us", "UTC"), "reason": pl.String, "transaction_id": pl.String}).select(list(LABEL_SCHEMA))
+    return pl.DataFrame(
+        rows, schema_overrides={"known_at": pl.Datetime("us", "UTC"), "reason": pl.String, "transaction_id": pl.String}
+    ).select(list(LABEL_SCHEMA))
 
 
 def body(sending: Sending) -> dict[str, object]:
@@ -54,7 +57,13 @@ def test_payments_go_by_time_and_then_by_row_and_labels_before_those_of_the_same
     assert [(s.tag.kind, s.tag.row) for s in found] == [(0, 1), (0, 2), (LABEL, 0), (0, 0), (LABEL, 1), (0, 3)]
     assert [s.due_ns for s in found] == [n * 100_000_000 for n in range(6)]
     assert b"/feedback" in found[2].data and b"/score_transaction" in found[0].data
-    assert body(found[2]) == {"transaction_id": "t1", "is_fraud": True, "source": "chargeback", "known_at": "2025-03-01T00:05:00Z", "reason": None}
+    assert body(found[2]) == {
+        "transaction_id": "t1",
+        "is_fraud": True,
+        "source": "chargeback",
+        "known_at": "2025-03-01T00:05:00Z",
+        "reason": None,
+    }
     assert body(found[0])["timestamp"] == "2025-03-01T00:01:00Z"
 
 
@@ -93,7 +102,7 @@ def test_a_second_copy_has_the_very_bytes_of_the_first() -> None:
 def test_times_of_the_replay_have_the_gaps_at_which_payments_are_due(pace: Pace, gap_s: float) -> None:
     found = sent(payments([0, 1, 2, 3]), labels({}), pace)
     times = [datetime.fromisoformat(str(body(s)["timestamp"])) for s in found]
-    assert [(b - a).total_seconds() for a, b in zip(times, times[1:], strict=False)] == [gap_s] * 3
+    assert [(b - a).total_seconds() for a, b in itertools.pairwise(times)] == [gap_s] * 3
     assert [s.due_ns / 1e9 for s in found] == [n * gap_s for n in range(4)]
     assert abs((times[0] - datetime.now(UTC)).total_seconds()) < 10
 
