@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,27 +78,36 @@ QUICK: Final = Sizes(
 )  # fmt: skip
 
 
-def bodies(customers: int, seed: int = 0, run_name: str = "b") -> Iterator[bytes]:
-    """Payments of this moment, each with an id of its own; the rest of the body comes from a few thousand made beforehand."""
+@lru_cache(maxsize=4)
+def _tails(customers: int, seed: int) -> tuple[list[bytes], list[int]]:
+    """What bodies end with, and whose they are. Made before the clock starts."""
     dice = np.random.default_rng(seed)
-    rest = []
+    tails = []
     for _ in range(8_192):
         body = {
-            "customer_id": f"c{dice.integers(customers)}", "merchant_id": f"m{dice.integers(max(20, customers // 10))}",
-            "merchant_category": CATEGORIES[dice.integers(len(CATEGORIES))], "amount": f"{float(np.exp(dice.normal(3.5, 1.0))):.2f}", "currency": "EUR",
-            "country": COUNTRIES[dice.integers(len(COUNTRIES))], "is_online": bool(dice.random() < 0.4),
-            "device": {"id": f"d{dice.integers(2 * customers)}"}, "location": {"latitude": round(float(dice.uniform(45, 54)), 4), "longitude": round(float(dice.uniform(-1, 25)), 4)},
+            "merchant_id": f"m{dice.integers(max(20, customers // 10))}", "merchant_category": CATEGORIES[dice.integers(len(CATEGORIES))],
+            "amount": f"{float(np.exp(dice.normal(3.5, 1.0))):.2f}", "currency": "EUR", "country": COUNTRIES[dice.integers(len(COUNTRIES))],
+            "is_online": bool(dice.random() < 0.4), "device": {"id": f"d{dice.integers(2 * customers)}"},
+            "location": {"latitude": round(float(dice.uniform(45, 54)), 4), "longitude": round(float(dice.uniform(-1, 25)), 4)},
         }  # fmt: skip
-        rest.append(json.dumps(body, separators=(",", ":"))[1:].encode())
-    # A customer is drawn anew for each payment, so that a million customers are met and not 8,192.
-    people = itertools.cycle(dice.integers(customers, size=max(8_192, min(customers, 1_000_000))).tolist())
-    tails = itertools.cycle([part.partition(b",")[2] for part in rest])
+        tails.append(json.dumps(body, separators=(",", ":"))[1:].encode())
+    # A customer is drawn for each payment apart, so that a million customers are met and not 8,192.
+    return tails, dice.integers(customers, size=max(8_191, min(customers, 1_000_000))).tolist()
+
+
+def bodies(customers: int, seed: int = 0, run_name: str = "b") -> Iterator[bytes]:
+    """Payments of this moment, each with an id of its own; the rest of the body comes from a few thousand made beforehand."""
+    tails, people = _tails(customers, seed)
+    return _bodies(itertools.cycle(tails), itertools.cycle(people), run_name.encode())
+
+
+def _bodies(tails: Iterator[bytes], people: Iterator[int], name: bytes) -> Iterator[bytes]:
     stamp, until = b"", 0.0
     for number, tail, person in zip(itertools.count(1), tails, people, strict=False):
         now = time.time()
         if now >= until:
             stamp, until = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00").encode() + b"Z", now + 0.001
-        yield b'{"transaction_id":"%b-%d","timestamp":"%b","customer_id":"c%d",%b' % (run_name.encode(), number, stamp, person, tail)
+        yield b'{"transaction_id":"%b-%d","timestamp":"%b","customer_id":"c%d",%b' % (name, number, stamp, person, tail)
 
 
 def on_core(core: int) -> None:

@@ -13,7 +13,7 @@ from fraudloop.door.rates import RateTable
 from fraudloop.door.row import RowDoor
 from fraudloop.door.shape import Shape
 
-TINY = bench_service.Sizes(ceiling_s=0.2, rate=100.0, warmup_s=0.1, recipe_s=0.5)
+TINY = bench_service.Sizes(ceiling_s=0.5, rate=100.0, warmup_s=0.1, recipe_s=0.5)
 
 
 def test_bodies_are_payments_with_ids_of_their_own() -> None:
