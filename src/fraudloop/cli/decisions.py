@@ -11,7 +11,7 @@ import typer
 from fraudloop.cli.options import JsonOutput
 from fraudloop.cli.output import note, print_json, print_table, progress
 from fraudloop.domain.outcome import Outcome
-from fraudloop.door.body import time_text
+from fraudloop.door.outward import time_text
 from fraudloop.errors import CheckFailed
 from fraudloop.ledger.records import Decision
 from fraudloop.pipelines import offline

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from fraudloop.clock import Clock, SystemClock
 from fraudloop.data.ingest import DEFAULT_MAX_REJECTED, read
-from fraudloop.door.body import body_of, time_text
+from fraudloop.door.outward import body_of, time_text
 from fraudloop.door.shape import Number
 from fraudloop.errors import InputError
 from fraudloop.limits import HOUR_US, SECOND_US

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudloop.domain.transaction import OUTSIDE_BODY
-from fraudloop.door.body import body_of
+from fraudloop.door.outward import body_of
 from fraudloop.door.rates import RateTable
 from fraudloop.door.row import RowDoor, body_hash
 from tests.property.test_row import BODIES, DOOR, EXTRA, SHAPE
