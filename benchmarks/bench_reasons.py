@@ -1,6 +1,6 @@
 """Reasons by batch size: the own TreeSHAP beside XGBoost's, LightGBM's and the shap library's, and a whole explainer.
 
-    python -m benchmarks.bench_reasons [--quick]
+    python -m benchmarks.bench_reasons [--quick] [--trees 300] [--depth 6]
 
 Before anything is timed: contributions equal the library's (XGBoost's to 1e-5, which adds up in float32; the others' to
 1e-6), and a row's have the same bits in a batch of any size.
@@ -12,18 +12,21 @@ import argparse
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bench_scoring import Sizes, bundle_of, rows_of
+from benchmarks.bench_scoring import Sizes, bundle_of, rows_of, sized
 from benchmarks.tables import show
 from benchmarks.timing import compare
-from fraudloop.scoring.attribution import Explainer
+from fraudloop.decisions.reasons import Reason, ReasonWriter, reasons
+from fraudloop.domain.definitions import FeatureSet
+from fraudloop.scoring.attribution import Attribution, Explainer
+from fraudloop.scoring.inputs import Inputs
 from fraudloop.scoring.scorers import load_scorer
-from fraudloop.scoring.tree_shap import tree_shap
+from fraudloop.scoring.tree_shap import TreeShap, tree_shap
 from fraudloop.scoring.trees import TreeTable
 from fraudloop.training.algorithms import find_algorithm
 from fraudloop.training.preprocessing import fit_preprocessing
@@ -132,6 +135,36 @@ def timed(candidates: Mapping[str, Callable[[Any], object]], cuts: list[Any], ba
     }
 
 
+def row_by_row(shap: TreeShap) -> Shap:
+    """The same kernel without rows beside each other."""
+    return lambda x: np.concatenate([shap.contributions(x[at : at + 1]) for at in range(len(x))])
+
+
+def words(explainer: Explainer, inputs: Inputs) -> dict[str, Callable[[Any], object]]:
+    """Four reasons of each row in words: by one writer, and made anew for every row. Both read (inputs, attribution)."""
+    features = FeatureSet.load("default")
+    units, ordinary = {"amount": "EUR"}, dict.fromkeys(features.names, 1.0)
+    writer = ReasonWriter(features, units, ordinary)
+
+    def anew(given: tuple[Inputs, Attribution]) -> list[list[Reason]]:
+        rows, found = given
+        return [
+            reasons(
+                features, dict(zip(rows.names, rows.values[at].tolist(), strict=True)),
+                dict(zip(found.columns, found.contributions[at].tolist(), strict=True)), units=units, typical=ordinary,
+            )
+            for at in range(len(rows))
+        ]  # fmt: skip
+
+    def written(given: tuple[Inputs, Attribution]) -> list[list[Reason]]:
+        return writer.of_batch(given[0], given[1].columns, given[1].contributions)
+
+    some = inputs[:50]
+    both = some, explainer.explain(some)
+    assert written(both) == anew(both), "the writer tells other reasons than the single call"
+    return {"words by a writer": written, "words of single calls": anew}
+
+
 def main(quick: bool = False, work: Work | None = None) -> dict[str, object]:
     """Print the tables and return the figures."""
     work = work or (QUICK if quick else NORMAL)
@@ -144,19 +177,23 @@ def main(quick: bool = False, work: Work | None = None) -> dict[str, object]:
         by_batch = {}
         for batch in BATCHES:
             cuts = [np.ascontiguousarray(x[at : at + batch]) for at in range(0, max(1, len(x) - batch + 1), batch)]
-            by_batch[str(batch)] = timed({"own": shap.contributions, **others}, cuts, batch, work)
+            by_batch[str(batch)] = timed({"own": shap.contributions, "own, row by row": row_by_row(shap), **others}, cuts, batch, work)
         figures[name] = {"points": shap.points, "nodes": len(table.feature), "largest_difference": off, "by_batch": by_batch}
-        for title in ("own", *others):
+        for title in ("own", "own, row by row", *others):
             cells = [by_batch[str(batch)][title]["row_cpu_us"] for batch in BATCHES]
             ratio = cells[1] / by_batch[str(BATCHES[1])]["own"]["row_cpu_us"]
             rows.append([f"{name}, {title}", *(f"{cell:,.0f}" for cell in cells), f"{ratio:,.0f} ×"])
-    whole = {"explain": Explainer(bundle_of(inputs, y, ("xgboost",), {"xgboost": models["xgboost"][3]}))}
-    by_batch = {
-        str(batch): timed({"explainer": whole["explain"].explain}, [inputs[at : at + batch] for at in range(0, 2_000, batch)], batch, work)
-        for batch in BATCHES
-    }
+    explainer = Explainer(bundle_of(inputs, y, ("xgboost",), {"xgboost": models["xgboost"][3]}))
+    whole = {"inputs to contributions": explainer.explain, **words(explainer, inputs)}
+    by_batch = {}
+    for batch in BATCHES:
+        found = [(inputs[at : at + batch], explainer.explain(inputs[at : at + batch])) for at in range(0, 2_000, batch)]
+        by_batch[str(batch)] = {
+            title: timed({title: function}, found if title.startswith("words") else [cut for cut, _ in found], batch, work)[title]
+            for title, function in whole.items()
+        }
     figures["explainer"] = by_batch
-    rows.append(["xgboost, whole explainer", *(f"{by_batch[str(batch)]['explainer']['row_cpu_us']:,.0f}" for batch in BATCHES), ""])
+    rows += [[f"xgboost, {title}", *(f"{by_batch[str(batch)][title]['row_cpu_us']:,.1f}" for batch in BATCHES), ""] for title in whole]
     show(
         f"Microseconds of processor time a row by rows in the batch; {len(inputs.names)} columns, boosters of {work.sizes.trees} trees of depth {work.sizes.depth}, "
         f"a forest of {work.forest_trees} of depth 20",
@@ -169,4 +206,6 @@ def main(quick: bool = False, work: Work | None = None) -> dict[str, object]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.bench_reasons", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
-    main(parser.parse_args().quick)
+    given = sized(parser)
+    chosen = QUICK if given.quick else NORMAL
+    main(work=replace(chosen, sizes=replace(chosen.sizes, trees=given.trees, depth=given.depth)))

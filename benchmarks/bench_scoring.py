@@ -1,6 +1,6 @@
 """Scoring by batch size: each model format alone and as a bundle (preprocessing, model, calibration), and the libraries.
 
-    python -m benchmarks.bench_scoring [--quick]
+    python -m benchmarks.bench_scoring [--quick] [--trees 300] [--depth 6]
 
 The models are fitted on the default features of made payments: 61 columns, a fraud that depends on some of them. Before
 anything is timed: a row's score has the same bits in a batch of any size, and margins equal the library's to 1e-5.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +29,7 @@ from fraudloop.scoring.inputs import Inputs
 from fraudloop.scoring.model import Model
 from fraudloop.scoring.preprocessing import Preprocessing
 from fraudloop.scoring.scorers import SUFFIXES, Scorer, load_scorer
+from fraudloop.scoring.trees import TreeTable
 from fraudloop.training.algorithms import ALGORITHMS, find_algorithm
 from fraudloop.training.calibration import fit_calibration
 from fraudloop.training.preprocessing import fit_preprocessing
@@ -152,6 +153,13 @@ def timed(work: Mapping[str, Callable[[int], object]], batch: int, sizes: Sizes)
     }  # fmt: skip
 
 
+def sized(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """What was given, with the size of the boosters."""
+    parser.add_argument("--trees", type=int, default=NORMAL.trees)
+    parser.add_argument("--depth", type=int, default=NORMAL.depth)
+    return parser.parse_args()
+
+
 def main(quick: bool = False, sizes: Sizes | None = None) -> dict[str, object]:
     """Print the tables and return the figures."""
     sizes = sizes or (QUICK if quick else NORMAL)
@@ -172,6 +180,9 @@ def main(quick: bool = False, sizes: Sizes | None = None) -> dict[str, object]:
             x = model.preprocessings[model.members[0].preprocessing].apply(some)
             scorer: Scorer = load_scorer(model_format, data, x.shape[1])
             candidates["model alone"] = lambda _, table, scorer=scorer: scorer.margins(table)  # type: ignore[misc]
+            if isinstance(scorer, TreeTable):
+                assert scorer.sums(x).tobytes() == scorer.walked(x).tobytes(), f"{title}: striking leaves gives other bits than the walk"
+                candidates["walked"] = lambda _, table, scorer=scorer: scorer.walked(table)  # type: ignore[misc]
             own = library(model_format, data)
             if own is not None:
                 off = float(np.abs(own(x) - scorer.margins(x)).max())
@@ -198,4 +209,5 @@ def main(quick: bool = False, sizes: Sizes | None = None) -> dict[str, object]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.bench_scoring", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rows and rounds")
-    main(parser.parse_args().quick)
+    given = sized(parser)
+    main(sizes=replace(QUICK if given.quick else NORMAL, trees=given.trees, depth=given.depth))

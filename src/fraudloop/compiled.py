@@ -37,8 +37,10 @@ KERNEL_MODULES = (
     "fraudloop.scoring.tree_shap",
     "fraudloop.scoring.calibration",
     "fraudloop.decisions.rule_program",
+    "fraudloop.monitoring.sketches",
     "fraudloop.ledger.punctured",
     "fraudloop.engine.known",
+    "fraudloop.decisions.ranking",
 )
 
 #: Sources that the machine code depends on, relative to the package: a change in any of them makes all of it stale.
@@ -54,8 +56,10 @@ KERNEL_SOURCES = (
     "scoring/lanes.py",
     "scoring/calibration.py",
     "decisions/rule_program.py",
+    "monitoring/sketches.py",
     "ledger/punctured.py",
     "engine/known.py",
+    "decisions/ranking.py",
     "limits.py",
 )
 

@@ -53,7 +53,7 @@ class StoreConflict(FraudloopError):
     """Somebody else moved the alias first; look at the history and decide again."""
 
 
-class PublishConflict(FraudloopError):
+class PublishConflict(StoreConflict):
     """Somebody else published first; look at what is in force now, and publish again if it still should be."""
 
 

@@ -44,6 +44,7 @@ class Settings:
     tracking: MLflow tracking URI of training runs and of the mirrored registry, or `default` (FRAUDLOOP_TRACKING); it may
         hold a password. None: not tracked.
     artifacts: folder or URL for the bundles and rows of tracked runs (FRAUDLOOP_ARTIFACTS).
+    api_key: what commands that call a running service show it (FRAUDLOOP_API_KEY); never printed.
     debug: show tracebacks (FRAUDLOOP_DEBUG=1).
     """
 
@@ -56,6 +57,7 @@ class Settings:
     zone: str = "UTC"
     tracking: str | None = field(default=None, repr=False)
     artifacts: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     debug: bool = False
 
     @staticmethod
@@ -80,6 +82,7 @@ class Settings:
             zone=_zone(env.get("FRAUDLOOP_ZONE", "") or "UTC"),
             tracking=env.get("FRAUDLOOP_TRACKING") or None,
             artifacts=env.get("FRAUDLOOP_ARTIFACTS") or None,
+            api_key=env.get("FRAUDLOOP_API_KEY") or None,
             debug=_flag("FRAUDLOOP_DEBUG", env.get("FRAUDLOOP_DEBUG", "")),
         )
 

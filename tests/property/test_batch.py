@@ -11,15 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudloop.domain.definitions import FeatureSet
+from fraudloop.domain.label import DEFAULT_SOURCE, Label, effective
 from fraudloop.door.assemble import assemble
-from fraudloop.door.batch import Batcher
-from fraudloop.door.identity import hash_text, hash_texts
+from fraudloop.door.batch import Batcher, Item, LabelChange
+from fraudloop.door.events import LABEL, PROFILE, TRANSACTION
+from fraudloop.door.identity import hash_columns, hash_text, hash_texts
 from fraudloop.door.rates import RateTable
 from fraudloop.door.row import RowDoor
 from fraudloop.door.shape import Number, Shape
 from fraudloop.errors import InputError
 from fraudloop.features.fold import Fold
 from fraudloop.features.plan import compile_plan
+from fraudloop.limits import LATENESS_MAX_US, SKEW_MAX_US
+from tests.strategies import TABLE_FEATURES, Tables, tables
 
 DEFAULT = FeatureSet.load("default")
 OWN = FeatureSet.from_toml(
@@ -69,9 +73,64 @@ def test_rows_and_tables_give_the_same_events_and_vectors(features: FeatureSet, 
     assert one.step(got).values.tobytes() == other.step(wanted).values.tobytes() and one.digest() == other.digest()
 
 
+@given(tables())
+@settings(deadline=None)
+def test_a_log_of_all_kinds_is_made_item_by_item_as_from_its_tables(world: Tables) -> None:
+    wanted = assemble(world.transactions, world.labels, world.profiles, TABLE_FEATURES)
+    transactions, labels, profiles = (in_microseconds(t) for t in (world.transactions, world.labels, world.profiles))
+    by_id = {row["transaction_id"]: row for row in transactions}
+    told: dict[str, list[Label]] = {}
+    items: list[Item] = []
+    for kind, row, received in zip(wanted.kind.tolist(), wanted.row.tolist(), wanted.received_us.tolist(), strict=True):
+        if kind != LABEL:
+            items.append((kind, transactions[row] if kind == TRANSACTION else profiles[row], received))
+            continue
+        said = labels[row]
+        label = Label(said["transaction_id"], said["is_fraud"], said["known_at"], said["source"] or DEFAULT_SOURCE)
+        before = told.setdefault(label.transaction_id, [])
+        old, new = effective(before), effective([*before, label])
+        before.append(label)
+        assert new is not None
+        of = by_id[label.transaction_id]
+        ahead = of["timestamp"] - (of["timestamp"] if of["received_at"] is None else of["received_at"])
+        items.append((LABEL, LabelChange(
+            of, new.known_at_us, old is not None and old.is_fraud, new.is_fraud, None if old is None else old.known_at_us,
+            -LATENESS_MAX_US <= ahead <= SKEW_MAX_US,
+        ), received))  # fmt: skip
+    got = Batcher(TABLE_FEATURES).mixed(items)
+    for name in ("kind", "time_us", "received_us", "keys", "numbers"):
+        assert np.array_equal(getattr(got, name), getattr(wanted, name)), name
+    for kind in (PROFILE, LABEL, TRANSACTION):
+        assert got.row[got.kind == kind].tolist() == list(range(int((got.kind == kind).sum())))
+    one, other = Fold(compile_plan(TABLE_FEATURES)), Fold(compile_plan(TABLE_FEATURES))
+    assert one.step(got).values.tobytes() == other.step(wanted).values.tobytes() and one.digest() == other.digest()
+
+
+def in_microseconds(table: pl.DataFrame) -> list[dict[str, Any]]:
+    return table.with_columns(pl.col(pl.Datetime).to_physical()).to_dicts()
+
+
+def test_a_profile_of_something_else_is_refused() -> None:
+    with pytest.raises(InputError, match="a profile of 'ship'; these features speak of customer"):
+        Batcher(DEFAULT).mixed([(PROFILE, {"entity": "ship", "id": "s", "time": 5}, 5)])
+
+
+def test_a_batch_of_nothing_is_empty() -> None:
+    assert len(Batcher(DEFAULT).events([], [])) == len(Batcher(DEFAULT).mixed([])) == 0
+
+
 @given(st.lists(st.one_of(st.none(), st.text()), max_size=6))
 def test_many_hashes_are_those_of_each(texts: list[str | None]) -> None:
     assert hash_texts(texts).tolist() == [list(hash_text(text)) for text in texts]
+
+
+@given(
+    st.integers(0, 5).flatmap(
+        lambda n: st.lists(st.lists(st.one_of(st.none(), st.text(max_size=20)), min_size=n, max_size=n), min_size=1, max_size=4)
+    )
+)
+def test_columns_of_hashes_are_those_of_each(columns: list[list[str | None]]) -> None:
+    assert hash_columns(columns).tolist() == [[list(hash_text(text)) for text in row] for row in zip(*columns, strict=True)]
 
 
 @pytest.mark.parametrize(("column", "value"), [("amount_base", 1.5), ("amount_base", 10**16), ("customer_id", 5)])

@@ -18,6 +18,7 @@ from fraudloop.api.wire import Commanded, Health
 from fraudloop.control import lists, policy, rules
 from fraudloop.control.change import Change
 from fraudloop.control.lists import Entry
+from fraudloop.decisions.entries import COLUMNS
 from fraudloop.decisions.lists import NamedList, shipped_lists
 from fraudloop.decisions.policy import DecisionPolicy
 from fraudloop.decisions.rules import RuleSet
@@ -28,9 +29,8 @@ from fraudloop.engine import force, intake
 from fraudloop.engine.loaded import Loaded
 from fraudloop.engine.service import Service
 from fraudloop.errors import FraudloopError, InputError, NotFoundError, RefoldNeeded, RefusedError
-from fraudloop.ledger.records import Activated, Profiled, Reason, Record
+from fraudloop.ledger.records import Activated, Profiled, Reason
 from fraudloop.scoring.inputs import Inputs
-from fraudloop.scoring.store import StoreError
 
 Floats = NDArray[np.float64]
 
@@ -70,8 +70,22 @@ class Backing:
         if failed is not None:
             why.insert(0, "log")
         since = engine.flusher.since
-        lag = max(time.monotonic() - since if since else 0.0, (time.perf_counter_ns() - engine.queue[0].arrived_ns) * 1e-9 if engine.queue else 0.0)
-        return Health(True, failed is None, bool(why), why, "active", engine.log.durable_lsn, len(engine.queue), lag * 1e3, engine.in_force.build, os.getpid())
+        lag = max(
+            time.monotonic() - since if since else 0.0,
+            (time.perf_counter_ns() - engine.queue[0].arrived_ns) * 1e-9 if engine.queue else 0.0,
+        )
+        return Health(
+            True,
+            failed is None,
+            bool(why),
+            why,
+            "active",
+            engine.log.durable_lsn,
+            len(engine.queue),
+            lag * 1e3,
+            engine.in_force.build,
+            os.getpid(),
+        )
 
     def stats(self) -> EngineStats:
         """What the engine counts."""
@@ -116,7 +130,7 @@ class Backing:
         if record.decision is not None:
             names = self.service.plan_names(record.decision.plan)
             if record.decision.deferred:
-                reasons = self.service.explain(record, names)
+                reasons = self.service.explain(record)
         return Found(lsn, record, state.row_of(record), intake.last_label(state, engine.log.files, lsn), names, reasons)
 
     # --- told: labels and profiles -------------------------------------------------------------------------------
@@ -150,10 +164,10 @@ class Backing:
         service = self.service
         state, now = service.engine.state, service.now_us()
         admitted = admit_profile(body, now, self._tokens)
-        if admitted.profile is None:
+        if admitted.row is None:
             ticket.refuse(refused(admitted.refusals))
             return
-        row = dict(admitted.profile)
+        row = dict(admitted.row)
         known = {entity.name for entity in state.features.entities}
         if row["entity"] not in known:
             ticket.refuse(at_fault("entity", "entity.unknown", f"must be one of {', '.join(sorted(known))}"))
@@ -168,7 +182,14 @@ class Backing:
         state = self.service.engine.state
         if what in ("rules", "policy"):
             lsn, record = state.active[what]
-            return {"lsn": lsn, "hash": record.hash, what: record.body, "who": record.who, "why": record.why, "received_us": record.received_us}
+            return {
+                "lsn": lsn,
+                "hash": record.hash,
+                what: record.body,
+                "who": record.who,
+                "why": record.why,
+                "received_us": record.received_us,
+            }
         if what == "lists":
             named = force.lists_of(state)
             return {
@@ -213,7 +234,7 @@ class Backing:
                 self._model(body, who, why, done, refuse)
                 return
             change = self._change(what, body, who, why, expected)
-        except (FraudloopError, StoreError) as error:
+        except FraudloopError as error:
             refuse(error)
             return
         records = list(change.records)
@@ -222,7 +243,9 @@ class Backing:
             try:
                 records = [*service.features_for(service.slots, new, who, why), *records]
             except RefoldNeeded as error:
-                service.warm_up(f"rules {new.hash[:12]}", error, lambda: self.command(what, body, who, why, expected, _nobody, _nobody_minds))
+                service.warm_up(
+                    f"rules {new.hash[:12]}", error, lambda: self.command(what, body, who, why, expected, _nobody, _nobody_minds)
+                )
                 done(Commanded(-1, change.hash, [*change.diff, f"warming: {error}"]))
                 return
         at = len(records) - len(change.records)
@@ -241,21 +264,33 @@ class Backing:
         if what == "policy":
             active = state.active["policy"][1]
             return policy.publish(
-                active, DecisionPolicy.from_dict(body), features=state.features, expected=expected or active.hash, who=who, why=why, at_us=now
+                active,
+                DecisionPolicy.from_dict(body),
+                features=state.features,
+                expected=expected or active.hash,
+                who=who,
+                why=why,
+                at_us=now,
             )
         if what == "list":
             latest: Activated | None = state.active["lists"][1] if "lists" in state.active else None
             named = force.lists_of(state)
             was = named.get(str(body["name"]))
             new = NamedList.from_dict({"version": _version(now), "source": who, **body})
-            return lists.replace_list(latest, shipped_lists(), new, expected=expected or (None if was is None else was.hash), who=who, why=why, at_us=now)
+            return lists.replace_list(
+                latest, shipped_lists(), new, expected=expected or (None if was is None else was.hash), who=who, why=why, at_us=now
+            )
         if what in ("entry", "entry_removed"):
             entry = Entry(str(body["entity"]), str(body["id"]), body.get("expires_us"))
             columns = {entity.name: entity.column for entity in state.features.entities}
             kind = str(body["list"])
             if what == "entry":
-                return lists.add(state.entries, kind, [entry], who=who, why=why, at_us=now, tokens=self._tokens, columns={**lists.COLUMNS, **columns})
-            return lists.remove(state.entries, kind, [entry], who=who, why=why, at_us=now, tokens=self._tokens, columns={**lists.COLUMNS, **columns})
+                return lists.add(
+                    state.entries, kind, [entry], who=who, why=why, at_us=now, tokens=self._tokens, columns={**COLUMNS, **columns}
+                )
+            return lists.remove(
+                state.entries, kind, [entry], who=who, why=why, at_us=now, tokens=self._tokens, columns={**COLUMNS, **columns}
+            )
         raise NotFoundError(f"nothing is called {what!r}")
 
     def _model(
@@ -264,7 +299,9 @@ class Backing:
         """Move the slot's alias in the store; the service follows it as it follows every other move."""
         service, slot = self.service, str(body["slot"])
         if slot == "champion":
-            raise InputError("a champion is promoted or rolled back: `fraudloop models promote` and `fraudloop models rollback`", field="slot")
+            raise InputError(
+                "a champion is promoted or rolled back: `fraudloop models promote` and `fraudloop models rollback`", field="slot"
+            )
         reference = f"{service.config.name}@{slot}"
         name = None if body.get("model") is None else service.store.resolve(str(body["model"]))
         service.store.set_alias(reference, name, expected=service.store.alias(reference), who=who, why=why, at_us=service.now_us())
@@ -290,5 +327,3 @@ def _nobody(what: Commanded) -> None:
 
 def _nobody_minds(error: FraudloopError) -> None:
     pass
-
-

@@ -1,4 +1,4 @@
-"""One process that decides, or stands by to: it follows the log until it is told to act, then serves the hot endpoints.
+"""The processes of `serve`: one that decides, or stands by to; the desk; the worker behind the log.
 
     stand by ──SIGUSR1──▶ active ──SIGTERM──▶ drained
 
@@ -10,18 +10,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
-from fraudloop.api.http import Connection, protocol_factory
-from fraudloop.api.scorer import Scorer
+from fraudloop.api.backing import Backing
+from fraudloop.api.http import Server
+from fraudloop.api.keys import Keys
+from fraudloop.api.lines import Lines
+from fraudloop.api.rates import Rate
+from fraudloop.api.relay import Relay
+from fraudloop.api.scorer import Inside, Parts, Scorer
 from fraudloop.clock import SystemClock
+from fraudloop.door.pan import TokenKey
 from fraudloop.door.row import RowDoor
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.engine import Engine
@@ -47,21 +57,32 @@ _HEAL_S: Final = 1.0
 #: The exit code of a process that another one has taken over from.
 FENCED: Final = 3
 
+#: Records that the loop itself folds in when a state that was made beside is swapped in: some milliseconds' worth.
+_SWAP_RECORDS: Final = 512
+
 
 @dataclass(slots=True)
 class Process:
     """What a process is made of. door: of the requests' shape. columns: of canonical rows. ready: called with the role once it is taken.
-    alone: nobody stands by, so this process writes the snapshots."""
+    alone: nobody stands by, so this process writes the snapshots. open_to_all: no keys are asked for. lines: file descriptor of the
+    lines of decisions, None for none."""
 
     config: ServeConfig
     store: BundleStore
     door: RowDoor
+    tokens: TokenKey
     columns: tuple[str, ...]
     key: bytes
     listener: socket.socket
     ready: Callable[[str], None] = lambda role: None
-    units: dict[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    own_numbers: tuple[str, ...] = ()
+    own_words: tuple[str, ...] = ()
     alone: bool = True
+    open_to_all: bool = True
+    lines: int | None = None
+    rate: Rate | None = None
+    refold: Callable[[Path], Sequence[str]] | None = None
 
 
 def run(process: Process, *, standby: bool) -> int:
@@ -72,14 +93,34 @@ def run(process: Process, *, standby: bool) -> int:
         follower = _stand_by(process)
         if follower is None:
             return 0
+    code: int = _runner()(_Active(process).serve(follower))
+    return code
+
+
+def run_desk(socket_path: Path, scorer_path: Path, version: str, ready: Callable[[str], None]) -> int:
+    """The desk on its Unix socket until told to stop."""
+    import uvicorn
+
+    from fraudloop.api.desk import ScorerLink, create_desk
+
+    app = create_desk(ScorerLink(str(scorer_path)), version=version)
+    socket_path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    server = uvicorn.Server(
+        uvicorn.Config(app, uds=str(socket_path), log_level="warning", access_log=False, lifespan="off", server_header=False)
+    )
+    os.umask(before)
+    ready("desk")
+    server.run()
+    return 0
+
+
+def _runner() -> Any:
     try:
         import uvloop
-
-        runner: Any = uvloop.run
     except ImportError:
-        runner = asyncio.run
-    code: int = runner(_Active(process).serve(follower))
-    return code
+        return asyncio.run
+    return uvloop.run
 
 
 def _stand_by(process: Process) -> Follower | None:
@@ -91,6 +132,7 @@ def _stand_by(process: Process) -> Follower | None:
     config = process.config
     follower = recover(FolderFiles(config.log), config.snapshots, process.key)
     snapshots = Snapshots(config.snapshots, config.snapshot_records, config.snapshot_s)
+    Service.rehearse(config, process.store, follower.state, process.units)
     process.ready("standby")
     while not act.is_set():
         if stop.is_set():
@@ -103,7 +145,6 @@ def _stand_by(process: Process) -> Follower | None:
             time.sleep(_FOLLOW_S)
         if snapshots.due(follower.state):
             snapshots.begin(follower.state)
-    snapshots.wait()
     return follower
 
 
@@ -118,28 +159,59 @@ class _Active:
         self.loop: asyncio.AbstractEventLoop
         self.service: Service
         self.app: Scorer
+        self.backing: Backing
 
     async def serve(self, follower: Follower | None) -> int:
         """Open the log, serve, drain; the exit code."""
         self.loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(name, self.stopping.set)
+        process, config = self.process, self.process.config
         self.service = self._open(follower)
-        self.app = Scorer(self.service.engine, self.process.door, self.loop, self.clock.now_us)
-        factory, connections = protocol_factory(self.app)
-        server = await self.loop.create_server(factory, sock=self.process.listener)
-        tasks = [asyncio.create_task(work()) for work in (self._watch, self._heal, self._snapshots)]
+        lines = None if process.lines is None else Lines(process.lines, every=config.lines_every)
+        config.run.mkdir(parents=True, exist_ok=True)
+        self.backing = Backing(self.service, process.tokens, self.poke)
+        backing = self.backing
+        self.app = Scorer(
+            Parts(
+                engine=_Turns(self), door=process.door, clock=self.clock, health=backing.health, stats=backing.stats, records=backing, intake=backing, control=backing,
+                predictor=backing.predictor, keys=None if process.open_to_all else Keys(config.folder), rate=process.rate, lines=lines,
+                relay=Relay(str(config.run / "desk.sock"), self.loop), version=self.service.engine.in_force.build.partition("+")[0],
+                build=self.service.engine.in_force.build,
+            ),
+            self.loop,
+        )  # fmt: skip
+        self._plans()
+        public, inside = Server(self.app), Server(Inside(self.app))
+        self.app.listen(public)
+        for server in (public, inside):
+            server.start(self.loop)
+        listening = [await self.loop.create_server(public, sock=process.listener), await self._inside(inside)]
+        tasks = [asyncio.create_task(work()) for work in (self._watch, self._heal, self._snapshots, self._beat)]
         # What was made at the start stays: no collection walks it again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
-        self.process.ready("active")
+        process.ready("active")
         await self.stopping.wait()
-        server.close()
+        for listener in listening:
+            listener.close()
         for task in tasks:
             task.cancel()
-        await self._drain(connections)
+        await self._drain(public, inside)
+        if lines is not None:
+            lines.close()
         return self.code
+
+    async def _inside(self, server: Server) -> asyncio.Server:
+        """The socket for the desk: only this account can open it."""
+        path = self.process.config.run / "scorer.sock"
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            return await self.loop.create_unix_server(server, str(path))
+        finally:
+            os.umask(before)
 
     def _open(self, follower: Follower | None) -> Service:
         process = self.process
@@ -153,28 +225,82 @@ class _Active:
             process.config, FolderFiles(process.config.log), process.store, self.clock, wake, key=process.key, columns=process.columns,
             units=process.units, standby=follower,
         )  # fmt: skip
+        service.own_numbers, service.own_words = process.own_numbers, process.own_words
         holder.append(service.engine)
         return service
 
+    def poke(self) -> None:
+        """There is something for the loop to do."""
+        self.loop.call_soon(self.service.engine.step)
+
     def _durable(self, engine: Engine, lsn: int) -> None:
         engine.durable(lsn)
-        if engine.queue:
-            self.app.poke()
+        if engine.queue or engine.commands or engine.beside.shadow:
+            self.poke()
+
+    def _plans(self) -> None:
+        """The names of the features of every plan there was, for stored answers too."""
+        for name in self.service.engine.state.plans:
+            self.app.answers.plan(name[:16], self.service.plan_names(name[:16]))
+
+    async def _beat(self) -> None:
+        """Once a second: keys, lines, what goes on beside the decisions."""
+        known = len(self.service.engine.state.plans)
+        while True:
+            await asyncio.sleep(1.0)
+            self.app.beat()
+            if self.service.engine.failed is None:
+                self.service.guard()
+                self.poke()
+            if len(self.service.engine.state.plans) != known:
+                known = len(self.service.engine.state.plans)
+                self._plans()
 
     async def _watch(self) -> None:
-        """Follow the aliases of the store."""
+        """Follow the aliases of the store, and fold anew for what waits for it."""
         while True:
             await asyncio.sleep(self.process.config.follow_s)
             for slot, name in await self.loop.run_in_executor(None, self.service.look):
                 loaded = await self.loop.run_in_executor(None, self.service.prepare, slot, name)
                 if name is not None and loaded is None:
                     continue  # an alarm was raised; the old one stays
-                try:
-                    self.service.change_slot(slot, loaded, "as the store has it")
-                except RefoldNeeded as error:
-                    self.service.alarms[f"bundle:{slot}"] = f"{slot} {str(name)[:12]} waits: {error}"
-                    continue
-                self.app.poke()
+                self._put(slot, loaded)
+            if self.service.warming:
+                await self._warm()
+
+    def _put(self, slot: str, loaded: Any) -> None:
+        try:
+            self.service.change_slot(slot, loaded, "as the store has it")
+        except RefoldNeeded as error:
+            self.service.warm_up(f"{slot} {loaded.short}", error, partial(self._put, slot, loaded))
+            return
+        self.poke()
+
+    async def _warm(self) -> None:
+        """Fold the log under what waits, in a process of its own, and swap that state in between two batches."""
+        if self.process.refold is None:
+            return
+        service = self.service
+        name, warming = next(iter(service.warming.items()))
+        folder = self.process.config.run / "refold"
+        try:
+            path = await self.loop.run_in_executor(None, partial(refold_beside, self.process, warming.features, folder))
+            follower = await self.loop.run_in_executor(None, partial(restore_beside, self.process, path, warming.features))
+            while follower.state.next_lsn < service.engine.log.next_lsn - _SWAP_RECORDS:
+                await self.loop.run_in_executor(None, follower.follow, 64)
+            while follower.follow():
+                pass
+            assert follower.state.fold is not None and follower.state.next_lsn == service.engine.log.next_lsn, "nothing is missing"
+            service.swap(follower.state.fold, f"{name}: folded anew")
+        except (FraudloopError, OSError) as error:
+            service.alarms[f"warming:{name}"] = f"{name} cannot be warmed: {error}"
+            service.warming.pop(name, None)
+            return
+        service.warming.pop(name, None)
+        service.alarms.pop(f"warming:{name}", None)
+        self.poke()
+        warming.then()
+        self.poke()
 
     async def _heal(self) -> None:
         """When the log could not be written: stop if another process writes it, else open it anew until that works."""
@@ -195,8 +321,7 @@ class _Active:
             except (FraudloopError, OSError) as error:
                 self.service.alarms["log"] = str(error)
                 continue
-            self.service = service
-            self.app.use(service.engine)
+            self.service = self.backing.service = service
 
     async def _snapshots(self) -> None:
         """Where nobody stands by: snapshots by a forked child."""
@@ -204,18 +329,86 @@ class _Active:
         snapshots = Snapshots(config.snapshots, config.snapshot_records, config.snapshot_s)
         while self.process.alone:
             await asyncio.sleep(1.0)
-            state = self.service.engine.state
-            if self.service.engine.failed is None and not self.service.engine.flights and snapshots.due(state):
-                snapshots.begin(state)
+            engine = self.service.engine
+            if engine.failed is None and not engine.flights and snapshots.due(engine.state):
+                snapshots.begin(engine.state)
 
-    async def _drain(self, connections: set[Connection]) -> None:
+    async def _drain(self, *servers: Server) -> None:
         """Let what is under way be answered, at most some seconds long; then close, with a snapshot for the next start."""
         end = time.monotonic() + _DRAIN_S
         engine = self.service.engine
+        for server in servers:
+            server.drain()
         while (engine.queue or engine.flights) and engine.failed is None and time.monotonic() < end:
             await asyncio.sleep(0.005)
-        for connection in list(connections):
-            connection.close_idle()
+        await asyncio.sleep(0)  # the last answers go out
         self.service.close()
         if self.process.alone and engine.failed is None:
             write(self.process.config.snapshots, engine.state)
+
+
+class _Turns:
+    """The engine of the service as it is now: after a log that could not be written it is another one."""
+
+    def __init__(self, active: _Active) -> None:
+        self._active = active
+
+    @property
+    def queue(self) -> Any:
+        return self._active.service.engine.queue
+
+    def ask(self, ticket: Any) -> None:
+        self._active.service.engine.ask(ticket)
+
+    def step(self) -> None:
+        self._active.service.engine.step()
+
+
+def refold_beside(process: Process, features: Any, folder: Path) -> Path:
+    """Fold the log under other features in a process of its own; the snapshot it leaves."""
+    assert process.refold is not None, "who needs a fold can start one"
+    import msgspec
+
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = folder / "features.json"
+    wanted.write_bytes(msgspec.json.encode(features.to_dict()))
+    done = subprocess.run(process.refold(folder), check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise FraudloopError(f"the fold ended with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
+    newest = sorted(path for path in folder.iterdir() if path.name.isdigit())
+    if not newest:
+        raise FraudloopError("the fold left no snapshot")
+    return newest[-1]
+
+
+def refold(config: ServeConfig, folder: Path, key: bytes) -> None:
+    """What that process does: follow the log from its beginning under the features of `features.json`, and leave a snapshot."""
+    import msgspec
+
+    from fraudloop.domain.definitions import FeatureSet
+    from fraudloop.engine.state import State
+    from fraudloop.ledger.log import Reader
+
+    files = FolderFiles(config.log)
+    state = State(key)
+    state.wider = FeatureSet.from_dict(msgspec.json.decode((folder / "features.json").read_bytes()))
+    follower = Follower(files, state, Reader(files, 0))
+    while follower.follow(256) > _SWAP_RECORDS:
+        pass
+    for old in folder.iterdir():
+        if old.is_dir():
+            import shutil
+
+            shutil.rmtree(old, ignore_errors=True)
+    state.snapshot(folder)
+
+
+def restore_beside(process: Process, path: Path, features: Any) -> Follower:
+    """The state that was folded beside, ready to follow the log."""
+    from fraudloop.engine.state import State
+    from fraudloop.ledger.log import Reader
+
+    files = FolderFiles(process.config.log)
+    state = State.restore(path, process.key)
+    state.wider = features
+    return Follower(files, state, Reader(files, state.next_lsn))

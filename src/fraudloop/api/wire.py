@@ -140,6 +140,7 @@ class Health(msgspec.Struct, frozen=True):
     queue: int
     lag_ms: float
     version: str = ""
+    pid: int = 0
 
 
 class Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

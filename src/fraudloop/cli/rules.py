@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fraudloop.cli.options import Columns, Features, JsonOutput
 from fraudloop.cli.output import note, print_json, print_table, progress
-from fraudloop.decisions.rules import State
+from fraudloop.cli.publishing import DEFAULT_URL, DataFolder, Expected, Url, Who, Why, remote, show_change, show_history, told
+from fraudloop.cli.remote import Remote
+from fraudloop.control.rules import diff, in_shadow, moved, unwatched, unwatched_text
+from fraudloop.decisions.rules import RuleSet, State
+from fraudloop.errors import InputError
+from fraudloop.pipelines.history import history as history_of
 from fraudloop.pipelines.rules import backtest_file, check_file
 from fraudloop.settings import Settings
 
-app = typer.Typer(help="Rules that analysts write: check them, and test them on the past.", no_args_is_help=True)
+app = typer.Typer(help="Rules that analysts write: check them, test them on the past, and put them in force.", no_args_is_help=True)
 
 RuleFile = Annotated[str, typer.Argument(metavar="RULES", help="A TOML file of rules, or a shipped set: default.")]
 Lists = Annotated[
@@ -93,6 +98,105 @@ def backtest(
             "hit by two rules", ("first", "second", "payments", "share of the first"), pairs, right=("payments", "share of the first")
         )
     note(f"evaluated in {found.seconds:.1f} s")
+
+
+AtOnce = Annotated[bool, typer.Option("--at-once", help="Let rules act that were not in shadow as they are now; the log says which.")]
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    url: Url = DEFAULT_URL,
+    toml: Annotated[bool, typer.Option("--toml", help="As a file of rules, to change and publish.")] = False,
+    json: JsonOutput = False,
+) -> None:
+    """The rules in force in a running service."""
+    with remote(context, url) as service:
+        answer = service.call("GET", "/rules")
+    rules = RuleSet.from_dict(answer["rules"])
+    if json:
+        print_json(answer)
+    elif toml:
+        typer.echo(rules.to_toml(), nl=False)
+    else:
+        rows = [(r.id, r.state.value, r.outcome and r.outcome.text, r.score or None, r.when) for r in rules.rules]
+        title = f"rules of {rules.name!r}, version {answer['hash'][:12]}, published by {answer['who']}: {answer['why']}"
+        print_table(title, ("rule", "state", "outcome", "score", "when"), rows, right=("score",))
+
+
+@app.command()
+def shadow(
+    context: typer.Context, rules: RuleFile, why: Why, who: Who = None, url: Url = DEFAULT_URL, expected: Expected = None, json: JsonOutput = False
+) -> None:  # fmt: skip
+    """Put the rules of a file in shadow beside those in force: evaluated on every payment, acting on none."""
+    new = RuleSet.load(rules)
+    with remote(context, url) as service:
+        now = service.call("GET", "/rules")
+        body = in_shadow(RuleSet.from_dict(now["rules"]), new).to_dict()
+        answer = service.call("PUT", "/rules", told({"rules": body}, who, why, expected or now["hash"]))
+    show_change(answer, as_json=json)
+
+
+@app.command()
+def publish(
+    context: typer.Context,
+    rules: RuleFile,
+    why: Why,
+    who: Who = None,
+    url: Url = DEFAULT_URL,
+    expected: Expected = None,
+    at_once: AtOnce = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    json: JsonOutput = False,
+) -> None:
+    """Put a whole set of rules in force in place of the one that is."""
+    new = RuleSet.load(rules)
+    with remote(context, url) as service:
+        now = service.call("GET", "/rules")
+        _put(service, now, new, who, why, expected, at_once=at_once, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def move(
+    context: typer.Context,
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="The id of a rule in force.")],
+    state: Annotated[State, typer.Argument(metavar="STATE", help="draft, shadow, live or retired.")],
+    why: Why,
+    who: Who = None,
+    url: Url = DEFAULT_URL,
+    expected: Expected = None,
+    at_once: AtOnce = False,
+    json: JsonOutput = False,
+) -> None:
+    """Move one rule along its life: draft, shadow, live, retired."""
+    with remote(context, url) as service:
+        now = service.call("GET", "/rules")
+        new = moved(RuleSet.from_dict(now["rules"]), rule, state)
+        _put(service, now, new, who, why, expected, at_once=at_once, dry_run=False, as_json=json)
+
+
+@app.command()
+def history(data: DataFolder = Path("fraudloop-data"), json: JsonOutput = False) -> None:
+    """Every set of rules that was in force, who published it and why, and what it changed; from the log."""
+    show_history(history_of(data, "rules"), as_json=json)
+
+
+def _put(
+    service: Remote, now: dict[str, Any], new: RuleSet, who: str | None, why: str, expected: str | None, *, at_once: bool, dry_run: bool, as_json: bool
+) -> None:  # fmt: skip
+    before = RuleSet.from_dict(now["rules"])
+    at_risk = unwatched(before, new)
+    if at_risk and not at_once:
+        raise InputError(unwatched_text(at_risk) + " (--at-once)", rules=at_risk)
+    if dry_run:
+        changes = list(diff(now["rules"], new.to_dict()))
+        if as_json:
+            print_json({"hash": new.hash, "in_force": now["hash"], "diff": changes})
+        else:
+            typer.echo("\n".join(changes) or "nothing changes")
+        return
+    reason = f"{why} (at once: {', '.join(at_risk)})" if at_risk else why
+    show_change(service.call("PUT", "/rules", told({"rules": new.to_dict()}, who, reason, expected or now["hash"])), as_json=as_json)
 
 
 def percent(share: float | None) -> str | None:

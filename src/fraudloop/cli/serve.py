@@ -6,11 +6,13 @@ import asyncio
 import os
 import socket
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fraudloop.api.keys import Keys, is_local, require_keys
 from fraudloop.api.supervisor import Supervisor
 from fraudloop.cli.options import Columns
 from fraudloop.cli.output import note
@@ -38,6 +40,10 @@ def command(
     features: Annotated[str | None, typer.Option("--features", metavar="SPEC", help="Features that are always there.")] = None,
     observe: Annotated[bool, typer.Option("--observe", help="Say what would be decided, and act on nothing.")] = False,
     standby: Annotated[bool, typer.Option("--standby/--no-standby", help="A second process that follows the log and takes over.")] = True,
+    lines: Annotated[
+        Path | None,
+        typer.Option("--lines", metavar="FILE", help="One line of JSON for each decision, without personal data; - for stdout."),
+    ] = None,
     role: Annotated[str | None, typer.Option("--role", hidden=True)] = None,
     listen_fd: Annotated[int, typer.Option("--listen-fd", hidden=True)] = -1,
     ready_fd: Annotated[int, typer.Option("--ready-fd", hidden=True)] = -1,
@@ -48,36 +54,65 @@ def command(
         config, {"data": str(data), "name": name, "rules": rules, "policy": policy, "features": features, "observe": observe or None}
     )
     if role is not None:
-        raise typer.Exit(_child(role, serve, columns, settings, listen_fd, ready_fd, alone=not standby))
+        raise typer.Exit(_child(role, serve, columns, settings, listen_fd, ready_fd, alone=not standby, host=host, lines=lines))
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024)
     except OSError as error:
         raise InputError(f"--host {host} --port {port}: cannot be listened on ({error.strerror}); is another service there?") from error
     serve.folder.mkdir(parents=True, exist_ok=True)
+    require_keys(host, Keys(serve.folder).all())
     again = [word for word in sys.argv[1:] if word]
 
     def child(which: str, listen: int, ready: int) -> list[str]:
         return [sys.executable, "-m", "fraudloop", *again, "--role", which, "--listen-fd", str(listen), "--ready-fd", str(ready)]
 
     note(f"http://{host}:{port}: log in {serve.log}, models from {settings.store}")
-    raise typer.Exit(asyncio.run(Supervisor(listener, child, (), note, standby=standby).run()))
+    raise typer.Exit(asyncio.run(Supervisor(listener, child, ("desk",), note, standby=standby).run()))
 
 
-def _child(role: str, config: ServeConfig, columns: str, settings: Settings, listen_fd: int, ready_fd: int, *, alone: bool) -> int:
-    from fraudloop.api.serve import Process, run
+def _child(
+    role: str,
+    config: ServeConfig,
+    columns: str,
+    settings: Settings,
+    listen_fd: int,
+    ready_fd: int,
+    *,
+    alone: bool,
+    host: str,
+    lines: Path | None,
+) -> int:
+    """One process of the family."""
+    from fraudloop.api.serve import Process, refold, run, run_desk
     from fraudloop.domain.transaction import TRANSACTION_SCHEMA
     from fraudloop.door.row import RowDoor
     from fraudloop.pipelines.data import column_map, resources
     from fraudloop.scoring.store import BundleStore
 
+    def ready(word: str) -> None:
+        if ready_fd >= 0:
+            os.write(ready_fd, word.encode() + b"\n")
+
+    if role == "desk":
+        return run_desk(config.run / "desk.sock", config.run / "scorer.sock", metadata.version("fraudloop"), ready)
+    if role == "refold":
+        refold(config, config.run / "refold", settings.hash_key)
+        return 0
     mapped = column_map(columns, settings)
     found = resources(mapped, settings)
-
-    def ready(word: str) -> None:
-        os.write(ready_fd, word.encode() + b"\n")
-
+    shape = mapped.shape
+    again = [word for word in sys.argv[1:] if word]
+    again = again[: again.index("--role")]
     process = Process(
-        config, BundleStore(settings.store), RowDoor(mapped.shape, found.rates, found.tokens), (*TRANSACTION_SCHEMA, *mapped.shape.extra), settings.hash_key,
-        socket.socket(fileno=listen_fd), ready, {"amount": settings.base_currency}, alone,
+        config, BundleStore(settings.store), RowDoor(shape, found.rates, found.tokens), found.tokens, (*TRANSACTION_SCHEMA, *shape.extra), settings.hash_key,
+        socket.socket(fileno=listen_fd), ready, {"amount": settings.base_currency}, tuple(shape.numbers), tuple(shape.categories), alone,
+        open_to_all=is_local(host) and not Keys(config.folder).all(), lines=None if lines is None else _lines(lines),
+        refold=lambda folder: [sys.executable, "-m", "fraudloop", *again, "--role", "refold"],
     )  # fmt: skip
     return run(process, standby=role == "standby")
+
+
+def _lines(path: Path) -> int:
+    if str(path) == "-":
+        return sys.stdout.fileno()
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)

@@ -9,7 +9,7 @@ Sets are never overwritten: each is a record of the log, and their history is th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -65,15 +65,11 @@ def publish(
     wanted = wanted_features(new, features, (*numbers, *words))
     names = vocabulary(replace(features, features=(*features.features, *wanted)), numbers, words)
     new.in_state(State.DRAFT, State.SHADOW, State.LIVE).conditions(names, frozenset(lists))
-    unwatched = [] if now is None else _unwatched(before, new)
-    if unwatched and not at_once:
-        raise InputError(
-            f"{', '.join(unwatched)}: would act without having been in shadow as it is now; publish it in shadow first, or say that it "
-            "must act at once",
-            rules=unwatched,
-        )
-    if unwatched:
-        why = f"{why} (at once: {', '.join(unwatched)})"
+    at_risk = [] if now is None else unwatched(before, new)
+    if at_risk and not at_once:
+        raise InputError(unwatched_text(at_risk), rules=at_risk)
+    if at_risk:
+        why = f"{why} (at once: {', '.join(at_risk)})"
     body = new.to_dict()
     return Change((Activated("rules", new.hash, body, who, why, at_us),), new.hash, diff({} if now is None else now.body, body), wanted)
 
@@ -81,13 +77,33 @@ def publish(
 def move(now: Activated | None, rule_id: str, to: State, *, features: FeatureSet, lists: Collection[str], **about: Any) -> Change:
     """Move one rule of the set in force to another state; `about` and errors as of :func:`publish`."""
     before = RuleSet("none", ()) if now is None else RuleSet.from_dict(now.body)
+    return publish(now, moved(before, rule_id, to), features=features, lists=lists, **about)
+
+
+def in_shadow(before: RuleSet, new: RuleSet) -> RuleSet:
+    """The set with the rules of another one beside its own, in shadow; drafts and rules in shadow are replaced by those of their id.
+
+    InputError for a rule whose id is live or retired: what is tried beside it has an id of its own.
+    """
+    kept = {rule.id: rule for rule in before.rules}
+    for rule in new.rules:
+        was = kept.get(rule.id)
+        if was is not None and was.state in (State.LIVE, State.RETIRED):
+            raise InputError(
+                f"rule {rule.id!r} is {was.state.value}; give the rule that is to be tried beside it an id of its own", rule=rule.id
+            )
+        kept[rule.id] = replace(rule, state=State.SHADOW)
+    return RuleSet(before.name, tuple(kept.values()))
+
+
+def moved(before: RuleSet, rule_id: str, to: State) -> RuleSet:
+    """The set with one rule in another state."""
     rule = before.get(rule_id)
     if rule is None:
         raise RuleError(f"no rule {rule_id!r} in force; there are {', '.join(r.id for r in before.rules) or 'none'}", rule=rule_id)
     if rule.state is to:
         raise InputError(f"rule {rule_id!r} is {to.value} already", rule=rule_id)
-    moved = tuple(replace(r, state=to) if r.id == rule_id else r for r in before.rules)
-    return publish(now, RuleSet(before.name, moved), features=features, lists=lists, **about)
+    return RuleSet(before.name, tuple(replace(r, state=to) if r.id == rule_id else r for r in before.rules))
 
 
 def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
@@ -114,7 +130,12 @@ def diff(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]
     return tuple(out)
 
 
-def _unwatched(before: RuleSet, after: RuleSet) -> list[str]:
+def unwatched_text(rules: Sequence[str]) -> str:
+    """Why such rules are refused, and the two ways on."""
+    return f"{', '.join(rules)}: would act without having been in shadow as it is now; publish it in shadow first, or say that it must act at once"
+
+
+def unwatched(before: RuleSet, after: RuleSet) -> list[str]:
     """Rules that would act without having been in shadow as they are; InputError for a move that is none."""
     out = []
     for rule in after.rules:

@@ -2,18 +2,24 @@
 
 Pure: it reads definitions and values of one row and knows no model and no file. Codes are a contract with whoever
 stores decisions: they are added to, never renamed (docs/reference/reasons.md). The sentence says what is so and, where
-it is known, what is usual; the contribution says which way it pushed and how far.
+it is known, what is usual; the contribution says which way it pushed and how far. Everything that does not change from row
+to row is settled once, in a `ReasonWriter`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudloop.decisions.ranking import rank
 from fraudloop.domain.definitions import FeatureDefinition, FeatureSet, Kind
 from fraudloop.limits import DAY_S, DAY_US, HOUR_US, NOVELTY_DAYS, SECOND_US
+from fraudloop.scoring.inputs import Inputs
 
 #: Kind of feature -> code of its reason.
 CODES: Final[Mapping[Kind, str]] = {
@@ -105,9 +111,17 @@ _KNOWN_WINDOWS: Final = 3
 
 Value = float | str | None
 
+#: The value of a feature or column of the row that is told of; None where the row has none.
+Get = Callable[[str], Value]
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+#: A sentence of one feature, all that does not change from row to row put in: the row and the feature's value -> text.
+Sentence = Callable[[Get, float], str]
+
+#: Writes one reason: the row, the contribution and its share.
+_Tell = Callable[[Get, float, float], "Reason"]
+
+
+class Reason(msgspec.Struct, frozen=True):
     """code: stable. text: one line. contribution: log-odds towards fraud (above 0) or away from it. source: the feature or
     column. share: of the absolute contributions of all columns, 0 to 1."""
 
@@ -129,43 +143,99 @@ class Reason:
         return f"{'raises' if self.contribution > 0 else 'lowers'} the risk{how}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    features: FeatureSet
-    values: Mapping[str, Value]
-    units: Mapping[str, str]
-    typical: Mapping[str, float] = field(default_factory=dict)
+class ReasonWriter:
+    """Writes the reasons of rows under one feature set; made once, used for batches of any size.
 
-    def number(self, name: str) -> float | None:
-        value = self.values.get(name)
-        return value if isinstance(value, float | int) and math.isfinite(value) else None
+    units: of number fields, like {"amount": "EUR"}. typical: by feature the median of ordinary traffic (`scoring.typical`),
+    told where the row itself knows nothing usual.
+    """
 
-    def unit(self, definition: FeatureDefinition) -> str:
-        unit = self.units.get(str(definition.field), "")
-        return f" {unit}" if unit else ""
+    def __init__(self, features: FeatureSet, units: Mapping[str, str] | None = None, typical: Mapping[str, float] | None = None) -> None:
+        self._scribe = _Scribe(features, units or {}, typical or {})
+        self._by_name = {f.name: f for f in reversed(features.features)}
+        self._tells: dict[str, _Tell] = {}
+        self._columns: tuple[tuple[str, ...], NDArray[np.int64], list[_Tell]] = ((), np.empty(0, np.int64), [])
+        self._names: tuple[tuple[str, ...], dict[str, int]] = ((), {})
 
-    def of_kind(self, kind: Kind, f: FeatureDefinition) -> list[FeatureDefinition]:
-        """Features of the same entity and field whose value is known, the longest window first."""
-        found = [g for g in self.features.features if (g.kind, g.entity, g.field, g.delay_us) == (kind, f.entity, f.field, 0)]
-        return sorted((g for g in found if self.number(g.name) is not None), key=lambda g: -g.window_us)
+    def of_row(self, values: Mapping[str, Value], contributions: Mapping[str, float], top: int = 4) -> list[Reason]:
+        """The `top` largest contributions of one row, by absolute size, then by name. values: by feature or column, NaN or None
+        where missing."""
+        names = sorted(contributions)
+        places, chosen, whole = rank(np.array([[contributions[name] for name in names]]).reshape(1, -1), np.arange(len(names)), top)
+        total = float(whole[0]) or 1.0
+        get = values.get
+        return [
+            self._tell(names[place])(get, contribution, abs(contribution) / total)
+            for place, contribution in zip(places[0].tolist(), chosen[0].tolist(), strict=True)
+            if place >= 0
+        ]
 
-    def usual(self, f: FeatureDefinition, v: float) -> float | None:
-        """What a window of this length usually holds: the rate of the longest window that reaches back before it."""
-        longer = self.of_kind(f.kind, f)
-        if f.delay_us or not longer or longer[0].window_us < _KNOWN_WINDOWS * f.window_us:
-            return None
-        whole = self.number(longer[0].name)
-        ages = self.of_kind(Kind.AGE_DAYS, FeatureDefinition("", Kind.AGE_DAYS, entity=f.entity))
-        age = self.number(ages[0].name) if ages else None
-        reach = longer[0].window_us if age is None else min(longer[0].window_us, age * DAY_US)
-        if whole is None or reach < _KNOWN_WINDOWS * f.window_us:
-            return None
-        return max(0.0, whole - v) * f.window_us / (reach - f.window_us)
+    def of_batch(
+        self, inputs: Inputs, columns: tuple[str, ...], contributions: NDArray[np.float64], top: int = 4, rows: Sequence[int] | None = None
+    ) -> list[list[Reason]]:
+        """The same of many rows: contributions float64 [n, columns] of the rows of `inputs`, or of those at the places `rows`.
 
-    def beside(self, f: FeatureDefinition, v: float, tell: Callable[[float], str]) -> str:
-        """What is typical of all payments, where it is told differently from this one."""
-        typical = self.typical.get(f.name)
-        return f"; typical is {tell(typical)}" if typical is not None and tell(typical) != tell(v) else ""
+        Sentences look at whatever columns `inputs` holds, also those that the model does not read.
+        """
+        known, order, tells = self._columns
+        if known is not columns:
+            order = np.array(sorted(range(len(columns)), key=columns.__getitem__), np.int64)
+            tells = [self._tell(name) for name in columns]
+            self._columns = columns, order, tells
+        names, where = self._names
+        if names is not inputs.names:
+            where = {name: at for at, name in enumerate(inputs.names)}
+            self._names = inputs.names, where
+        values = inputs.values.tolist() if rows is None else inputs.values[np.asarray(rows, np.int64)].tolist()
+        places, chosen, whole = rank(contributions, order, top)
+        out = []
+        for at, (row, own_places, own, total) in enumerate(zip(values, places.tolist(), chosen.tolist(), whole.tolist(), strict=True)):
+            get = _getter(row, where, inputs.categories, at if rows is None else rows[at])
+            total = total or 1.0
+            out.append(
+                [
+                    tells[place](get, contribution, abs(contribution) / total)
+                    for place, contribution in zip(own_places, own, strict=True)
+                    if place >= 0
+                ]
+            )
+        return out
+
+    def _tell(self, name: str) -> _Tell:
+        """How the reason of a feature or column is written; settled at its first use."""
+        tell = self._tells.get(name)
+        if tell is None:
+            f = self._by_name.get(name)
+            code = CODES[f.kind] if f else COLUMN
+            sentence = _SENTENCES[f.kind](self._scribe, f) if f else _of_column(name)
+            unknown = f"{_noun(self._scribe.features, f) if f else _words(name)} is not known"
+            tell = self._tells[name] = _teller(name, code, sentence, unknown)
+        return tell
+
+
+def _teller(name: str, code: str, sentence: Sentence, unknown: str) -> _Tell:
+    words = f"{_words(name)} is "
+
+    def tell(get: Get, contribution: float, share: float) -> Reason:
+        value = get(name)
+        if value is None or value != value:
+            return Reason(MISSING, unknown, contribution, name, share)
+        if isinstance(value, str):
+            return Reason(CATEGORY, words + value, contribution, name, share)
+        return Reason(code, sentence(get, float(value)), contribution, name, share)
+
+    return tell
+
+
+def _getter(row: list[float], where: Mapping[str, int], categories: Mapping[str, Sequence[str | None]], place: int) -> Get:
+    def get(name: str) -> Value:
+        at = where.get(name)
+        if at is not None:
+            return row[at]
+        words = categories.get(name)
+        return words[place] if words is not None else None
+
+    return get
 
 
 def reasons(
@@ -177,10 +247,7 @@ def reasons(
     units: Mapping[str, str] | None = None,
     typical: Mapping[str, float] | None = None,
 ) -> list[Reason]:
-    """The `top` largest contributions of one row, by absolute size, then by name.
-
-    values: by feature or column, NaN or None where missing. units: of number fields, like {"amount": "EUR"}. typical: by
-    feature the median of ordinary traffic (`scoring.typical`), told where the row itself knows nothing usual.
+    """The reasons of one row, for who has no more of them; see :class:`ReasonWriter`.
 
     >>> features = FeatureSet.load("default").select(["customer_count_1h", "customer_count_30d"])
     >>> row = {"customer_count_1h": 12.0, "customer_count_30d": 732.0}
@@ -188,160 +255,273 @@ def reasons(
     >>> r.code, r.text, r.effect
     ('activity', '12 payments by this customer in the last hour; this customer usually makes 1', 'raises the risk strongly')
     """
-    ranked = sorted((item for item in contributions.items() if item[1]), key=lambda item: (-abs(item[1]), item[0]))
-    whole = sum(abs(contribution) for _, contribution in ranked) or 1.0
-    row = _Row(features, values, units or {}, typical or {})
-    return [_reason(row, name, contribution, abs(contribution) / whole) for name, contribution in ranked[:top]]
-
-
-def _reason(row: _Row, name: str, contribution: float, share: float) -> Reason:
-    definition = next((f for f in row.features.features if f.name == name), None)
-    value = row.values.get(name)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        code, text = MISSING, f"{_noun(row, definition) if definition else _words(name)} is not known"
-    elif isinstance(value, str):
-        code, text = CATEGORY, f"{_words(name)} is {value}"
-    elif definition is None:
-        code, text = COLUMN, f"{_words(name)} is {_plain(value)}"
-    else:
-        code, text = CODES[definition.kind], _SENTENCES[definition.kind](row, definition, float(value))
-    return Reason(code, text, contribution, name, share)
+    return ReasonWriter(features, units, typical).of_row(values, contributions, top)
 
 
 # --- sentences ---------------------------------------------------------------------------------------------------
 
 
-def _count(row: _Row, f: FeatureDefinition, v: float) -> str:
-    usual = row.usual(f, v)
-    if usual is None:
-        beside = row.beside(f, v, lambda n: _times(n, "").strip())
-    elif round(usual) == round(v):
-        beside = ", as usual"
-    else:
-        beside = f"; this {f.entity} usually {_DOES.get(str(f.entity), 'has')} {'fewer than 1' if usual < 0.5 else f'{usual:,.0f}'}"
-    return f"{_times(v, 'payment')} {_belongs(f)} {_window(f)}{beside}"
+class _Scribe:
+    """What the sentences of a feature set are made with."""
+
+    def __init__(self, features: FeatureSet, units: Mapping[str, str], typical: Mapping[str, float]) -> None:
+        self.features, self._units, self._typical = features, units, typical
+
+    def unit(self, f: FeatureDefinition) -> str:
+        unit = self._units.get(str(f.field), "")
+        return f" {unit}" if unit else ""
+
+    def of_kind(self, kind: Kind, entity: str | None, field: str | None) -> list[FeatureDefinition]:
+        """Features of the entity and field, the longest window first."""
+        found = [g for g in self.features.features if (g.kind, g.entity, g.field, g.delay_us) == (kind, entity, field, 0)]
+        return sorted(found, key=lambda g: -g.window_us)
+
+    def usual(self, f: FeatureDefinition) -> Callable[[Get, float], float | None]:
+        """What a window of this length usually holds: the rate of the longest window that is known and reaches back before it."""
+        if f.delay_us:
+            return lambda get, v: None
+        longer = [(g.name, g.window_us) for g in self.of_kind(f.kind, f.entity, f.field)]
+        ages = [g.name for g in self.of_kind(Kind.AGE_DAYS, f.entity, None)]
+        window_us, least_us = f.window_us, _KNOWN_WINDOWS * f.window_us
+
+        def usual(get: Get, v: float) -> float | None:
+            for name, reach in longer:
+                whole = _number(get, name)
+                if whole is None:
+                    continue
+                if reach < least_us:
+                    return None
+                known: float = reach
+                for age in ages:
+                    days = _number(get, age)
+                    if days is not None:
+                        known = min(reach, days * DAY_US)
+                        break
+                return None if known < least_us else max(0.0, whole - v) * window_us / (known - window_us)
+            return None
+
+        return usual
+
+    def mean_of_window(self, f: FeatureDefinition) -> list[str]:
+        """The means of the same field over the same window."""
+        return [g.name for g in self.of_kind(Kind.MEAN, f.entity, f.field) if g.window_us == f.window_us]
+
+    def beside(self, f: FeatureDefinition, tell: Callable[[float], str]) -> Callable[[float], str]:
+        """What is typical of all payments, where it is told differently from this one."""
+        typical = self._typical.get(f.name)
+        if typical is None:
+            return lambda v: ""
+        told = tell(typical)
+        told_beside = f"; typical is {told}"
+        return lambda v: "" if tell(v) == told else told_beside
 
 
-def _total(row: _Row, f: FeatureDefinition, v: float) -> str:
-    usual = row.usual(f, v)
-    beside = f"; usually {_money(usual)}{row.unit(f)}" if usual is not None else row.beside(f, v, lambda n: _money(n) + row.unit(f))
-    return f"{_words(f.field)} of payments {_belongs(f)} {_window(f)} adds up to {_money(v)}{row.unit(f)}{beside}"
+def _number(get: Get, name: str) -> float | None:
+    value = get(name)
+    return value if isinstance(value, float | int) and math.isfinite(value) else None
 
 
-def _mean(row: _Row, f: FeatureDefinition, v: float) -> str:
-    now = row.number(str(f.field))
-    beside = f"; this payment is {_factor(now / v)} that" if now is not None and v > 0 else ""
-    return f"{_noun(row, f)} is {_money(v)}{row.unit(f)}{beside}"
+def _first_known(get: Get, names: Sequence[str]) -> float | None:
+    for name in names:
+        value = _number(get, name)
+        if value is not None:
+            return value
+    return None
 
 
-def _spread(row: _Row, f: FeatureDefinition, v: float) -> str:
-    means = [g for g in row.of_kind(Kind.MEAN, f) if g.window_us == f.window_us]
-    around = f" around a mean of {_money(row.number(means[0].name) or 0.0)}{row.unit(f)}" if means else ""
-    return f"{_words(f.field)} of payments {_belongs(f)} varied by {_money(v)}{row.unit(f)}{around} {_window(f)} (standard deviation)"
+def _of_column(name: str) -> Sentence:
+    start = f"{_words(name)} is "
+    return lambda get, v: start + _plain(v)
 
 
-def _end(word: str) -> Callable[[_Row, FeatureDefinition, float], str]:
-    def sentence(row: _Row, f: FeatureDefinition, v: float) -> str:
-        now = row.number(str(f.field))
-        if now == v and not f.delay_us:
-            return f"{_money(v)}{row.unit(f)} is this {f.entity}'s {word} {_words(f.field)} {_window(f)}"
-        return f"this {f.entity}'s {word} {_words(f.field)} {_window(f)} is {_money(v)}{row.unit(f)}"
+def _count(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    usual_of, beside_of = w.usual(f), w.beside(f, lambda n: f"{round(n):,}")
+    where, usually = f" {_belongs(f)} {_window(f)}", f"; this {f.entity} usually {_DOES.get(str(f.entity), 'has')} "
+
+    def sentence(get: Get, v: float) -> str:
+        usual = usual_of(get, v)
+        if usual is None:
+            beside = beside_of(v)
+        elif round(usual) == round(v):
+            beside = ", as usual"
+        else:
+            beside = usually + ("fewer than 1" if usual < 0.5 else f"{usual:,.0f}")
+        return f"{_times(v, 'payment')}{where}{beside}"
 
     return sentence
 
 
-def _distinct(row: _Row, f: FeatureDefinition, v: float) -> str:
-    what = _words(f.field)
-    beside = row.beside(f, v, lambda n: _times(n, "").strip())
-    return f"{_times(v, f'different {what}' if round(v) > 1 else what)} in payments {_belongs(f)} {_window(f)}{beside}"
+def _total(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    unit, usual_of = w.unit(f), w.usual(f)
+    beside_of, start = w.beside(f, lambda n: _money(n) + unit), f"{_words(f.field)} of payments {_belongs(f)} {_window(f)} adds up to "
 
-
-def _deviation(row: _Row, f: FeatureDefinition, v: float) -> str:
-    means = [g for g in row.of_kind(Kind.MEAN, f) if g.window_us == f.window_us]
-    mean = f" of {_money(row.number(means[0].name) or 0.0)}{row.unit(f)}" if means else ""
-    now = row.number(str(f.field))
-    value = f" {_money(now)}{row.unit(f)}" if now is not None else ""
-    if abs(v) < 0.05:
-        return f"{_words(f.field)}{value} is this {f.entity}'s mean{mean} over {_span(f.window_us)}"
-    return f"{_words(f.field)}{value} is {abs(v):.1f} standard deviations {'above' if v > 0 else 'below'} this {f.entity}'s mean{mean} over {_span(f.window_us)}"
-
-
-def _fraud_count(row: _Row, f: FeatureDefinition, v: float) -> str:
-    return f"{_times(v, 'fraud')} {_hit(f)} became known {_window(f)}"
-
-
-def _fraud_rate(row: _Row, f: FeatureDefinition, v: float) -> str:
-    beside = row.beside(f, v, _percent)
-    return f"{_percent(v)} of payments {_belongs(f)} {_window(f)} were fraud{beside}"
-
-
-def _fraud_streak(row: _Row, f: FeatureDefinition, v: float) -> str:
-    n = round(v)
-    if n < 2:
-        return f"the latest payment {_belongs(f)} {_window(f)} was {'fraud' if n else 'genuine'}"
-    return f"the latest {n:,} payments {_belongs(f)} {_window(f)} were all fraud"
-
-
-def _since(what: str) -> Callable[[_Row, FeatureDefinition, float], str]:
-    def sentence(row: _Row, f: FeatureDefinition, v: float) -> str:
-        return f"{_ago(v)} after {what.format(belongs=_belongs(f), hit=_hit(f))}{row.beside(f, v, _ago)}"
+    def sentence(get: Get, v: float) -> str:
+        usual = usual_of(get, v)
+        return f"{start}{_money(v)}{unit}{beside_of(v) if usual is None else f'; usually {_money(usual)}{unit}'}"
 
     return sentence
 
 
-def _km(what: str) -> Callable[[_Row, FeatureDefinition, float], str]:
-    return lambda row, f, v: f"{_distance(v)} from {what.format(entity=f.entity)}{row.beside(f, v, _distance)}"
+def _mean(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    field, start, unit = str(f.field), f"{_noun(w.features, f)} is ", w.unit(f)
+
+    def sentence(get: Get, v: float) -> str:
+        now = _number(get, field)
+        beside = f"; this payment is {_factor(now / v)} that" if now is not None and v > 0 else ""
+        return f"{start}{_money(v)}{unit}{beside}"
+
+    return sentence
 
 
-def _speed(row: _Row, f: FeatureDefinition, v: float) -> str:
-    return f"{v:,.0f} km/h would have been needed from this {f.entity}'s last place to this one"
+def _spread(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    means, unit = w.mean_of_window(f), w.unit(f)
+    start, end = f"{_words(f.field)} of payments {_belongs(f)} varied by ", f" {_window(f)} (standard deviation)"
+
+    def sentence(get: Get, v: float) -> str:
+        mean = _first_known(get, means)
+        around = f" around a mean of {_money(mean)}{unit}" if mean is not None else ""
+        return f"{start}{_money(v)}{unit}{around}{end}"
+
+    return sentence
 
 
-def _either(yes: str, no: str) -> Callable[[_Row, FeatureDefinition, float], str]:
-    return lambda row, f, v: (yes if v else no).format(entity=f.entity, field=_words(f.field), days=NOVELTY_DAYS)
+def _end(word: str) -> Callable[[_Scribe, FeatureDefinition], Sentence]:
+    def of(w: _Scribe, f: FeatureDefinition) -> Sentence:
+        field, unit, at_once = str(f.field), w.unit(f), not f.delay_us
+        start = f"this {f.entity}'s {word} {_words(f.field)} {_window(f)}"
+        is_it = f" is {start}"
+
+        def sentence(get: Get, v: float) -> str:
+            money = _money(v) + unit
+            return money + is_it if at_once and _number(get, field) == v else f"{start} is {money}"
+
+        return sentence
+
+    return of
 
 
-def _age(row: _Row, f: FeatureDefinition, v: float) -> str:
-    return f"this {f.entity} is known for {'less than a day' if v < 1 else _ago(v * DAY_S)}"
+def _distinct(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    what, where = _words(f.field), f" in payments {_belongs(f)} {_window(f)}"
+    different, beside_of = f"different {what}", w.beside(f, lambda n: f"{round(n):,}")
+    return lambda get, v: f"{_times(v, different if round(v) > 1 else what)}{where}{beside_of(v)}"
 
 
-def _number(row: _Row, f: FeatureDefinition, v: float) -> str:
+def _deviation(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    means, unit, field, words = w.mean_of_window(f), w.unit(f), str(f.field), _words(f.field)
+    over = f" over {_span(f.window_us)}"
+
+    def sentence(get: Get, v: float) -> str:
+        mean, now = _first_known(get, means), _number(get, field)
+        of = f" of {_money(mean)}{unit}" if mean is not None else ""
+        value = f" {_money(now)}{unit}" if now is not None else ""
+        if abs(v) < 0.05:
+            return f"{words}{value} is this {f.entity}'s mean{of}{over}"
+        return f"{words}{value} is {abs(v):.1f} standard deviations {'above' if v > 0 else 'below'} this {f.entity}'s mean{of}{over}"
+
+    return sentence
+
+
+def _fraud_count(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    end = f" {_hit(f)} became known {_window(f)}"
+    return lambda get, v: _times(v, "fraud") + end
+
+
+def _fraud_rate(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    middle, beside_of = f" of payments {_belongs(f)} {_window(f)} were fraud", w.beside(f, _percent)
+    return lambda get, v: f"{_percent(v)}{middle}{beside_of(v)}"
+
+
+def _fraud_streak(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    where = f"{_belongs(f)} {_window(f)}"
+
+    def sentence(get: Get, v: float) -> str:
+        n = round(v)
+        if n < 2:
+            return f"the latest payment {where} was {'fraud' if n else 'genuine'}"
+        return f"the latest {n:,} payments {where} were all fraud"
+
+    return sentence
+
+
+def _since(what: str) -> Callable[[_Scribe, FeatureDefinition], Sentence]:
+    def of(w: _Scribe, f: FeatureDefinition) -> Sentence:
+        after, beside_of = f" after {what.format(belongs=_belongs(f), hit=_hit(f))}", w.beside(f, _ago)
+        return lambda get, v: f"{_ago(v)}{after}{beside_of(v)}"
+
+    return of
+
+
+def _km(what: str) -> Callable[[_Scribe, FeatureDefinition], Sentence]:
+    def of(w: _Scribe, f: FeatureDefinition) -> Sentence:
+        away, beside_of = f" from {what.format(entity=f.entity)}", w.beside(f, _distance)
+        return lambda get, v: f"{_distance(v)}{away}{beside_of(v)}"
+
+    return of
+
+
+def _speed(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    end = f" km/h would have been needed from this {f.entity}'s last place to this one"
+    return lambda get, v: f"{v:,.0f}{end}"
+
+
+def _either(yes: str, no: str) -> Callable[[_Scribe, FeatureDefinition], Sentence]:
+    def of(w: _Scribe, f: FeatureDefinition) -> Sentence:
+        told, untold = (text.format(entity=f.entity, field=_words(f.field), days=NOVELTY_DAYS) for text in (yes, no))
+        return lambda get, v: told if v else untold
+
+    return of
+
+
+def _age(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    start = f"this {f.entity} is known for "
+    return lambda get, v: start + ("less than a day" if v < 1 else _ago(v * DAY_S))
+
+
+def _value(w: _Scribe, f: FeatureDefinition) -> Sentence:
     """The number beside the longest usual mean that the row holds of it, the first entity's before others'."""
-    entities = [e.name for e in row.features.entities]
-    usual = [g for g in row.features.features if g.kind is Kind.MEAN and g.field == f.field and (row.number(g.name) or 0.0) > 0]
-    if not usual:
-        return f"{_words(f.field)} is {_money(v)}{row.unit(f)}{row.beside(f, v, lambda n: _money(n) + row.unit(f))}"
-    g = max(usual, key=lambda g: (-entities.index(str(g.entity)), g.window_us))
-    mean = row.number(g.name) or 1.0
-    return f"{_words(f.field)} is {_money(v)}{row.unit(f)}, {_factor(v / mean)} {_noun(row, g)} of {_money(mean)}{row.unit(f)}"
+    entities = [e.name for e in w.features.entities]
+    usual = [g for g in w.features.features if g.kind is Kind.MEAN and g.field == f.field]
+    usual.sort(key=lambda g: (entities.index(str(g.entity)), -g.window_us))
+    means = [(g.name, _noun(w.features, g)) for g in usual]
+    start, unit = f"{_words(f.field)} is ", w.unit(f)
+    beside_of = w.beside(f, lambda n: _money(n) + unit)
+
+    def sentence(get: Get, v: float) -> str:
+        for name, noun in means:
+            mean = _number(get, name)
+            if mean is not None and mean > 0:
+                return f"{start}{_money(v)}{unit}, {_factor(v / mean)} {noun} of {_money(mean)}{unit}"
+        return f"{start}{_money(v)}{unit}{beside_of(v)}"
+
+    return sentence
 
 
-def _hour(row: _Row, f: FeatureDefinition, v: float) -> str:
-    return f"paid between {int(v):02d}:00 and {(int(v) + 1) % 24:02d}:00 local time"
+def _hour(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    return lambda get, v: f"paid between {int(v):02d}:00 and {(int(v) + 1) % 24:02d}:00 local time"
 
 
-def _weekday(row: _Row, f: FeatureDefinition, v: float) -> str:
-    return f"paid on a {_WEEKDAYS[int(v) % 7]}"
+def _weekday(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    return lambda get, v: f"paid on a {_WEEKDAYS[int(v) % 7]}"
 
 
-def _ratio(row: _Row, f: FeatureDefinition, v: float) -> str:
-    first, second = _pair(row, f)
-    return f"{first} is {_factor(v)} {second}"
+def _ratio(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    first, second = _pair(w.features, f)
+    return lambda get, v: f"{first} is {_factor(v)} {second}"
 
 
-def _difference(row: _Row, f: FeatureDefinition, v: float) -> str:
-    first, second = _pair(row, f)
-    return f"{first} is {_money(abs(v))} {'above' if v >= 0 else 'below'} {second}"
+def _difference(w: _Scribe, f: FeatureDefinition) -> Sentence:
+    first, second = _pair(w.features, f)
+    return lambda get, v: f"{first} is {_money(abs(v))} {'above' if v >= 0 else 'below'} {second}"
 
 
-def _pair(row: _Row, f: FeatureDefinition) -> tuple[str, str]:
+def _pair(features: FeatureSet, f: FeatureDefinition) -> tuple[str, str]:
     assert f.of is not None
-    by_name = {g.name: g for g in row.features.features}
-    first, second = (_noun(row, by_name[name]) if name in by_name else _words(name) for name in f.of)
+    by_name = {g.name: g for g in features.features}
+    first, second = (_noun(features, by_name[name]) if name in by_name else _words(name) for name in f.of)
     return first, second
 
 
-_SENTENCES: Final[Mapping[Kind, Callable[[_Row, FeatureDefinition, float], str]]] = {
+_SENTENCES: Final[Mapping[Kind, Callable[[_Scribe, FeatureDefinition], Sentence]]] = {
     Kind.COUNT: _count,
     Kind.SUM: _total,
     Kind.MEAN: _mean,
@@ -363,7 +543,7 @@ _SENTENCES: Final[Mapping[Kind, Callable[[_Row, FeatureDefinition, float], str]]
     Kind.IS_NEW: _either("{field} not seen with this {entity} in {days} days", "{field} seen with this {entity} before"),
     Kind.AGE_DAYS: _age,
     Kind.IS_FOREIGN: _either("outside this {entity}'s home country", "in this {entity}'s home country"),
-    Kind.NUMBER: _number,
+    Kind.NUMBER: _value,
     Kind.HOUR_OF_DAY: _hour,
     Kind.DAY_OF_WEEK: _weekday,
     Kind.IS_WEEKEND: _either("paid on a weekend", "paid on a working day"),
@@ -411,8 +591,8 @@ assert set(MEANINGS) == {*CODES.values(), CATEGORY, COLUMN, MISSING}, "every cod
 # --- words -------------------------------------------------------------------------------------------------------
 
 
-def _noun(row: _Row, f: FeatureDefinition) -> str:
-    first, second = _pair(row, f) if f.of else ("", "")
+def _noun(features: FeatureSet, f: FeatureDefinition) -> str:
+    first, second = _pair(features, f) if f.of else ("", "")
     fields = _times(2, _words(f.field)).removeprefix("2 ")
     return _NOUNS[f.kind].format(
         entity=f.entity,
@@ -454,10 +634,8 @@ def _span(us: int, one: str = "") -> str:
 
 
 def _times(v: float, one: str) -> str:
-    """`no fraud`, `1 fraud`, `2 frauds`, `3 different countries`; without a word the number alone."""
+    """`no fraud`, `1 fraud`, `2 frauds`, `3 different countries`."""
     n = round(v)
-    if not one:
-        return f"{n:,}"
     if n < 2:
         return f"1 {one}" if n == 1 else f"no {one}"
     return f"{n:,} {one[:-1]}ies" if one.endswith("y") else f"{n:,} {one}s"

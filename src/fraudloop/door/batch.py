@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.assemble import columns_of
 from fraudloop.door.events import LABEL, MISSING, PROFILE, SYSTEM_NUMBERS, TRANSACTION, Events
-from fraudloop.door.identity import DEFAULT_KEY, hash_texts
+from fraudloop.door.identity import DEFAULT_KEY, hash_columns, hash_texts
 from fraudloop.door.row import Row
 from fraudloop.door.spread import spread
 from fraudloop.errors import InputError
@@ -62,12 +61,20 @@ class Batcher:
         self.number_names = tuple(dict.fromkeys([*numbers, *SYSTEM_NUMBERS]))
         self._numbers = [(self.number_names.index(name), column) for name, column in numbers.items()]
         self._entities = {entity.name: self.key_names.index(entity.name) for entity in features.entities}
-        columns = [column for _, column in self._numbers]
-        self._take_numbers = itemgetter(*columns, "timestamp")
-        assert len(self._key_columns) > 1, "the fold's own keys are always there"
-        self._take_keys = itemgetter(*self._key_columns)
-        # Where the columns of these features stand among all numbers: one slice, as they come first.
-        assert [at for at, _ in self._numbers] == list(range(len(columns)))
+        # Numbers that features speak of come first among all numbers, so that they fill one slice.
+        assert [at for at, _ in self._numbers] == list(range(len(numbers)))
+        wanted = [*(column for _, column in self._numbers), "timestamp", *self._key_columns]
+        self._take = itemgetter(*wanted)
+
+    @property
+    def key_columns(self) -> dict[str, str]:
+        """The column that each key is the hash of, by its name."""
+        return dict(zip(self.key_names, self._key_columns, strict=True))
+
+    @property
+    def entities(self) -> Collection[str]:
+        """The names of the keys that have a state."""
+        return self._entities
 
     @property
     def key_columns(self) -> dict[str, str]:
@@ -86,23 +93,31 @@ class Batcher:
         """
         n, width = len(rows), len(self._numbers)
         try:
-            taken = [MISSING if value is None else value for some in map(self._take_numbers, rows) for value in some]
-            texts = list(chain.from_iterable(map(self._take_keys, rows)))
+            columns = [*zip(*map(self._take, rows), strict=True)] or [()] * (width + 1 + len(self.key_names))
         except KeyError:  # a row that leaves out what is null
             full = dict.fromkeys((*self._key_columns, *(column for _, column in self._numbers)))
             return self.events([{**full, **row} for row in rows], received_us)
+        flat: list[Any] = []
+        for column in columns[: width + 1]:
+            flat += [MISSING] * n if not any(column) and column.count(None) == n else column
         try:
-            whole = array("q", taken)  # takes whole numbers of 64 bits alone
+            taken = array("q", flat)  # takes whole numbers of 64 bits alone
         except (TypeError, OverflowError):
-            columns = [*(column for _, column in self._numbers), "timestamp"]
-            whole = array("q", [_whole(value, columns[at % (width + 1)]) for at, value in enumerate(taken)])
+            names = [*(column for _, column in self._numbers), "timestamp"]
+            taken = array(
+                "q",
+                [
+                    MISSING if value is None else value if type(value) is int else _whole(value, names[at // n])
+                    for at, value in enumerate(flat)
+                ],
+            )
         numbers, time_us = np.empty((n, len(self.number_names)), np.int64), np.empty(n, np.int64)
-        if n and (far := spread(np.frombuffer(whole, np.int64), width, numbers, time_us)) >= 0:
+        if n and (far := spread(np.frombuffer(taken, np.int64), width, numbers, time_us)) >= 0:
             raise _too_large(self._numbers[far][1])
         try:
-            keys = hash_texts(texts, self.key)
+            keys = hash_columns(columns[width + 1 :], self.key)
         except (TypeError, AttributeError):  # truth values among them
-            keys = hash_texts([_word(text) for text in texts], self.key)
+            keys = hash_columns([[_word(text) for text in column] for column in columns[width + 1 :]], self.key)
         kind = np.empty(n, np.uint8)
         kind.fill(TRANSACTION)
         received = np.array(array("q", received_us))
@@ -110,7 +125,7 @@ class Batcher:
             kind,
             time_us,
             received,
-            keys.reshape(n, len(self._key_columns), 2),
+            keys,
             numbers,
             np.arange(n),
             self.key_names,
@@ -151,7 +166,9 @@ class Batcher:
                 found = [(at, item.transaction.get(self._key_columns[at])) for at in self._entities.values()]
             else:
                 assert isinstance(item, dict)
-                time_us[i] = item["time"]
+                moment = item["time"]
+                assert isinstance(moment, int)
+                time_us[i] = moment
                 found = self._profile(item, numbers[i])
             for place, text in found:
                 places.append((i, place))
@@ -180,7 +197,8 @@ class Batcher:
         for name in ("home_latitude", "home_longitude", "opened_at", "utc_offset"):
             value = profile.get(name)
             if value is not None:
-                into[self.number_names.index(name)] = value
+                assert isinstance(value, int)
+                into[self.number_names.index(name)] = int(value)
         assert isinstance(entity, str)
         return [(self._entities[entity], profile["id"]), (self.key_names.index("home_country"), profile.get("home_country"))]
 
@@ -198,8 +216,6 @@ def _whole(value: object, column: str) -> int:
         raise InputError(
             f"column {column!r} holds {value!r}; a number that is aggregated is exact: give it a scale in the column map", column=column
         )
-    if value != MISSING and abs(value) > AMOUNT_MINOR_MAX and column != "timestamp":
-        raise _too_large(column)
     return int(value)
 
 

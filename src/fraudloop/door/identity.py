@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -133,18 +134,18 @@ def _hash_many(data: Any, offsets: Any, null: Any, k0: Any, k1: Any, out: Any) -
 
 
 @njit
-def _hash_lengths(data: Any, lengths: Any, k0: Any, k1: Any, out: Any) -> None:
-    """Hash texts that follow one another in `data`, of these lengths; -1 is null."""
+def _hash_columns(data: Any, lengths: Any, columns: Any, k0: Any, k1: Any, out: Any) -> None:
+    """Hash texts that follow one another in `data`, column by column, into `out[:, column]`; a length of -1 is null."""
+    n = len(out)
     start = 0
-    for i in range(len(lengths)):
-        if lengths[i] < 0:
-            out[i, 0] = _0
-            out[i, 1] = _0
-        else:
-            first, second = _hash_bytes(data, start, start + lengths[i], k0, k1)
-            out[i, 0] = first
-            out[i, 1] = second
-            start += lengths[i]
+    for c in range(len(columns)):
+        for i in range(n):
+            length = lengths[c * n + i]
+            if length >= 0:
+                first, second = _hash_bytes(data, start, start + length, k0, k1)
+                out[i, columns[c], 0] = first
+                out[i, columns[c], 1] = second
+                start += length
 
 
 def hash_text(text: str | None, key: bytes = DEFAULT_KEY) -> tuple[int, int]:
@@ -165,17 +166,47 @@ def hash_texts(texts: Sequence[str | None], key: bytes = DEFAULT_KEY) -> NDArray
     >>> hash_texts(["C0042", None])[0].tolist() == list(hash_text("C0042"))
     True
     """
-    joined = "".join(filter(None, texts))
+    return hash_columns([texts], key).reshape(len(texts), 2)
+
+
+def hash_columns(columns: Sequence[Sequence[str | None]], key: bytes = DEFAULT_KEY) -> NDArray[np.uint64]:
+    """The hashes of columns of n texts each: uint64 [n, columns, 2], (0, 0) for None. TypeError for what is no text.
+
+    >>> hash_columns([["C0042", None], ["M1", "M2"]]).shape
+    (2, 2, 2)
+    """
+    n = len(columns[0])
+    out = np.zeros((n, len(columns), 2), np.uint64)
+    texts: list[Any] = []
+    lengths: list[int] = []
+    given = array("q")
+    for at, column in enumerate(columns):
+        if not any(column) and column.count(None) == n:
+            continue
+        given.append(at)
+        try:
+            lengths += [*map(len, column)]  # type: ignore[arg-type]
+            texts += column
+        except TypeError:
+            lengths += [-1 if text is None else len(text) for text in column]
+            texts += [text for text in column if text is not None]
+    if not texts:
+        return out
+    joined = "".join(texts)
     if joined.isascii():
         # One byte a character: the lengths of the texts are those of their bytes.
         data = joined.encode()
-        lengths = [-1 if text is None else len(text) for text in texts]
     else:
-        parts = [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
-        data = b"".join(filter(None, parts))
-        lengths = [-1 if part is None else len(part) for part in parts]
-    out = np.empty((len(lengths), 2), np.uint64)
-    _hash_lengths(np.frombuffer(data or b"\0", np.uint8), np.frombuffer(array("q", lengths), np.int64), *_halves(key), out)
+        data = joined.encode("utf-8", "surrogatepass")
+        of_texts = iter(texts)
+        lengths = [length if length < 0 else len(next(of_texts).encode("utf-8", "surrogatepass")) for length in lengths]
+    _hash_columns(
+        np.frombuffer(data or b"\0", np.uint8),
+        np.frombuffer(array("q", lengths), np.int64),
+        np.frombuffer(given, np.int64),
+        *_halves(key),
+        out,
+    )
     return out
 
 
@@ -214,6 +245,7 @@ def _frozen(array: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return view
 
 
+@lru_cache(maxsize=16)
 def _halves(key: bytes) -> tuple[np.uint64, np.uint64]:
     if len(key) != 16:
         raise InputError(f"the key of the id hash has {len(key)} bytes; give 16")

@@ -1,18 +1,17 @@
 """The door for one transaction at a time: what `door.table` does to a table, in microseconds.
 
-Three ways with one meaning. The quick one takes a body in one pass and raises `_Strange` at whatever it is not sure of; the exact one
+Three ways with one meaning. The quick one takes a body in one pass and raises `Strange` at whatever it is not sure of; the exact one
 reads the same body value by value with `door.value` and tells every fault; shapes that say more than one value can answer (own formats of
 times, own words, marks in numbers) go through `door.table` itself, as a table of one row, which costs milliseconds.
 """
 
 from __future__ import annotations
 
-import json
 import struct
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from hashlib import blake2b
 from math import gcd
@@ -36,8 +35,10 @@ from fraudloop.domain.transaction import (
     TRANSACTION_SCHEMA,
 )
 from fraudloop.door import value as values
+from fraudloop.door.body import Refusal as Refusal
+from fraudloop.door.body import Strange, card_in, check_time, holds_card, nested_text, read_object, scalar, scalars
 from fraudloop.door.canonical import BODY_VERSION
-from fraudloop.door.pan import MAY_HOLD_PAN, TokenKey, hide, holds_pan
+from fraudloop.door.pan import TokenKey, hide
 from fraudloop.door.rates import BASE_SCALE, RateTable
 from fraudloop.door.shape import Shape
 from fraudloop.door.table import CARD_REASON, CARD_RULE, NO_TEXT, admit
@@ -67,24 +68,6 @@ _NO_NOTES: Final[Mapping[str, int]] = MappingProxyType({})
 _POWERS: Final = tuple(10**n for n in range(10))
 _FLOAT_POWERS: Final = tuple(float(10**n) for n in range(10))
 _WORD_CHARACTERS_MAX: Final = 64
-
-# Digits as 0, all else as x, without what may stand between the digits of a card number.
-_DIGITS: Final = bytes(48 if 48 <= byte < 58 else 120 for byte in range(256))
-_BETWEEN: Final = b" ._-"
-_THIRTEEN: Final = b"0" * 13
-
-
-class _Strange(Exception):
-    """Something that the quick way is not sure of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a body was not taken: the field as the body names it, the rule it breaks, and the reason in words."""
-
-    field: str
-    rule: str
-    reason: str
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -129,7 +112,7 @@ class RowDoor:
         if columns.is_plain:
             try:
                 done = columns.quickly(body)
-            except (_Strange, Wrong, TypeError):  # a list has no hash
+            except (Strange, Wrong, TypeError):  # a list has no hash
                 done = columns.exactly(body)
         else:
             done = columns.by_table(body)
@@ -152,17 +135,6 @@ class RowDoor:
 
     def _by_table(self, body: Mapping[str, Any]) -> Admission:
         return self._told.by_table(body)
-
-
-def read_object(decode: Callable[[bytes], Any], raw: bytes) -> dict[str, Any] | Refusal:
-    """The object of some JSON text, or why there is none."""
-    try:
-        body = decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        return Refusal("body", "body.json", f"is no JSON ({hide(str(error), 200)})")
-    if not isinstance(body, dict):
-        return Refusal("body", "body.object", "must be one JSON object")
-    return body
 
 
 class _Columns:
@@ -190,6 +162,7 @@ class _Columns:
             for name, others in FIELDS.items()
             if shape.aliases and name not in shape.fields and name not in shape.constants and name not in shape.ignore
         ]
+        self._glance = quick
         self._quick = {column: (name, quick[name]) for column, name in self.names.items()}
         self._inside: dict[str, dict[str, tuple[str, Read]]] = {}
         for column, found in self._quick.items():
@@ -216,9 +189,9 @@ class _Columns:
     # --- the quick way ----------------------------------------------------------------------------------------------
 
     def quickly(self, body: Mapping[str, Any]) -> Admission:
-        """In one pass; `_Strange` where it is not sure, `Wrong` or TypeError where a value cannot be read."""
+        """In one pass; `Strange` where it is not sure, `Wrong` or TypeError where a value cannot be read."""
         if not self._is_quick:
-            raise _Strange
+            raise Strange
         got: dict[str, Any] = {}
         columns = self._quick
         fields, dropped = len(body), 0
@@ -242,26 +215,27 @@ class _Columns:
                 dropped += 1
                 _no_card(value)
         if len(got) != fields - dropped or fields > COLUMNS_MAX:
-            raise _Strange  # two names of one field: which counts is for the shape to say
+            raise Strange  # two names of one field: which counts is for the shape to say
         currency = got.get("currency")
         amount = got.pop("amount", None)
         exponent = self._exponents.get(currency, self._exponent_else)  # type: ignore[arg-type]
         if type(amount) is float and 0.0 <= amount < 1e9:
             scaled = amount * _FLOAT_POWERS[exponent]
-            minor = round(scaled)
-            if scaled != minor and abs(scaled - minor) > min(minor * FLOAT_NOISE, FLOAT_NOISE_MAX):
+            minor: int | None = (near := round(scaled))
+            if scaled != near and abs(scaled - near) > min(near * FLOAT_NOISE, FLOAT_NOISE_MAX):
                 minor = self._minor(amount, exponent)
         else:
             minor = self._minor(amount, exponent)
         row = {**self._empty, **got}
         moment = got.get("timestamp")
         if minor is None or moment is None or row["transaction_id"] is None:
-            raise _Strange
+            raise Strange
         row["timestamp"] = time_us = moment[0]
         if moment[1] is not None and "utc_offset" not in got:
             row["utc_offset"] = moment[1]
+        notes = _NO_NOTES
         if (row["latitude"] is None) != (row["longitude"] is None) or (row["home_latitude"] is None) != (row["home_longitude"] is None):
-            raise _Strange
+            notes = Counter(_whole_places(row))
         row["amount_minor"] = minor
         base, row["rate_version"] = self._to_base(minor, currency, time_us)
         row["amount_base"] = base
@@ -271,42 +245,37 @@ class _Columns:
             row["flow"] = DEFAULT_FLOW
         if self._zone != "UTC":
             row["zone_offset"] = values.zone_offset(time_us, self._zone)
-        return Admission(row) if base is not None else Admission(row, (), _without_rate(currency))
+        if base is None:
+            notes = {**notes, **_without_rate(currency)}
+        return Admission(row, (), notes)
 
-    def _minor(self, amount: Any, exponent: int) -> Any:
+    def _minor(self, amount: Any, exponent: int) -> int | None:
         """Minor units of an amount that is not plainly a float."""
         if type(amount) is int and 0 <= amount < 1_000_000_000:
-            return amount * _POWERS[exponent]
-        return values.amount(_scalar(amount), exponent, round_finer=self.shape.round_finer, negative=self.shape.negative)
+            return int(amount * _POWERS[exponent])
+        return values.amount(scalar(amount), exponent, round_finer=self.shape.round_finer, negative=self.shape.negative)
 
     # --- the exact way ----------------------------------------------------------------------------------------------
 
     def exactly(self, body: Mapping[str, Any]) -> Admission:
         """Value by value, with all that is wrong."""
-        columns, refusals = self._scalars(body)
+        columns, refusals = scalars(body, self.names, required=_REQUIRED, given=self.shape.constants, needed=self._needed)
         if refusals:
             return Admission(None, tuple(refusals))
         shape = self.shape
         fields = self._fields(columns)
         got: dict[str, Any] = {}
         wrong = set()
-        for name, read in self._exact.items():
+        for name in self._exact:
             column = fields.get(name)
             if column is None and name not in shape.constants:
                 continue
             given = shape.constants[name] if column is None else columns[column]
             try:
                 if name == "amount":
-                    exponent = self._exponents.get(got.get("currency") or "", self._exponent_else)
-                    got[name] = values.amount(given, exponent, round_finer=shape.round_finer, negative=shape.negative)
-                elif name == "timestamp":
-                    given_offset = "utc_offset" in fields or "utc_offset" in shape.constants
-                    got[name] = self._time(name, column or name, given, not given_offset)
-                elif name == "received_at":
-                    moment = self._time(name, column or name, given, False)
-                    got[name] = None if moment is None else moment[0]
+                    got[name] = self._minor(given, self._exponents.get(got.get("currency") or "", self._exponent_else))
                 else:
-                    got[name] = read(given)
+                    got[name] = self._read(name, column or name, given, fields)
             except Wrong as error:
                 wrong.add(name)
                 refusals += [Refusal(hide(column or name), f"{name}.{rule}", reason) for rule, reason in error.faults]
@@ -318,13 +287,13 @@ class _Columns:
         notes: Counter[str] = Counter()
         for name in ID_FIELDS:
             text = got.get(name)
-            if text is not None and len(text) > 12 and _holds_card(text):
+            if text is not None and len(text) > 12 and holds_card(text):
                 got[name] = self.tokens.token(text)
                 notes["card_number.tokenised"] += 1
         looked_at = dict.fromkeys(c for n, c in fields.items() if n not in ID_FIELDS and n not in NO_TEXT)
         used = {*fields.values()}
         looked_at |= dict.fromkeys(c for c in columns if c not in used)
-        refusals += [Refusal(hide(column), CARD_RULE, CARD_REASON) for column in looked_at if _card_in(columns[column])]
+        refusals += [Refusal(hide(column), CARD_RULE, CARD_REASON) for column in looked_at if card_in(columns[column])]
         if refusals:
             return Admission(None, tuple(refusals), notes)
         return Admission(self._complete(got, notes), (), notes)
@@ -335,10 +304,7 @@ class _Columns:
         row["timestamp"], row["amount_minor"] = time_us, got["amount"]
         if "utc_offset" not in got:
             row["utc_offset"] = own
-        for a, b in PLACES:
-            if (row[a] is None) != (row[b] is None):
-                notes["place.half"] += 1
-                row[a] = row[b] = None
+        notes.update(_whole_places(row))
         currency = got.get("currency")
         row["amount_base"], row["rate_version"] = self._to_base(got["amount"], currency, time_us)
         if row["amount_base"] is None:
@@ -348,12 +314,18 @@ class _Columns:
         row["zone_offset"] = values.zone_offset(time_us, self._zone)
         return row
 
-    def _time(self, name: str, column: str, value: Scalar, offset: bool) -> tuple[int, int | None] | None:
-        check_time(name, column, value, self.shape.unit)
+    def _read(self, name: str, column: str, value: Scalar, fields: Mapping[str, str]) -> Any:
+        """At a glance, and closely what that is not sure of or finds wrong. ColumnMapError for what no time can be."""
+        try:
+            return self._glance[name](value)
+        except (Strange, Wrong):
+            if name not in ("timestamp", "received_at"):
+                return self._exact[name](value)
         shape = self.shape
-        if value is None:
-            return None
-        return values.time(value, zone=shape.zone, unit=shape.unit, ambiguous=shape.ambiguous, offset=offset)
+        check_time(name, column, value, shape.unit)
+        offset = name == "timestamp" and not ("utc_offset" in fields or "utc_offset" in shape.constants)
+        moment = values.time(value, zone=shape.zone, unit=shape.unit, ambiguous=shape.ambiguous, offset=offset)
+        return moment if name == "timestamp" or moment is None else moment[0]
 
     def _fields(self, columns: Mapping[str, Any]) -> dict[str, str]:
         """`Shape.resolve` for these columns."""
@@ -366,47 +338,11 @@ class _Columns:
                 fields[name] = first
         return {**fields, **shape.extra}
 
-    def _scalars(self, body: Mapping[str, Any]) -> tuple[dict[str, Scalar], list[Refusal]]:
-        """The columns of a body as single values, and what is wrong before any is read: shared by the exact way and the table's."""
-        refusals: list[Refusal] = []
-        columns: dict[str, Scalar] = {}
-        for name, given in _flat(body):
-            column, value = _whole(name), given
-            known = column in self.names
-            if isinstance(value, dict | list):
-                if known:
-                    refusals.append(
-                        Refusal(hide(column), f"{self.names[column]}.format", "must be a single value, not an object or a list")
-                    )
-                    continue
-                try:
-                    value = json.dumps(value, ensure_ascii=False)
-                except (RecursionError, ValueError):
-                    refusals.append(Refusal(hide(column), "body.depth", "is nested too deep"))
-                    continue
-            if isinstance(value, str) and not value.isascii() and (whole := _whole(value)) != value:
-                if known:
-                    refusals.append(
-                        Refusal(hide(column), f"{self.names[column]}.format", "holds half of a pair of surrogates, which is no text")
-                    )
-                    continue
-                value = whole
-            columns[column] = _scalar(value)
-        present = {self.names[column] for column in columns if column in self.names} | {*self.shape.constants}
-        for name in _REQUIRED:
-            if name not in present and not any(r.rule.startswith(f"{name}.") for r in refusals):
-                refusals.append(Refusal(name, f"{name}.missing", "has no value"))
-        if len(columns) > COLUMNS_MAX:
-            refusals = [Refusal("body", "body.fields", f"has {len(columns):,} fields, at most {COLUMNS_MAX:,}")]
-        for column in self._needed:
-            columns.setdefault(column, None)
-        return columns, refusals
-
     # --- the table's way --------------------------------------------------------------------------------------------
 
     def by_table(self, body: Mapping[str, Any]) -> Admission:
         """Through the door for tables."""
-        columns, refusals = self._scalars(body)
+        columns, refusals = scalars(body, self.names, required=_REQUIRED, given=self.shape.constants, needed=self._needed)
         if refusals:
             return Admission(None, tuple(refusals))
         if not self.shape.formats:
@@ -429,14 +365,6 @@ class _Columns:
             )
         accepted = done.accepted.with_columns(pl.col(pl.Datetime).to_physical()).drop("row")
         return Admission(accepted.row(0, named=True), (), done.notes)
-
-
-def check_time(name: str, column: str, value: Scalar, unit: str | None) -> None:
-    """ColumnMapError if a value is of a type that no time of this shape has."""
-    if isinstance(value, bool):
-        raise ColumnMapError(f"{name} is a truth value; a time is text like 2026-01-31T12:00:00Z", column=column)
-    if isinstance(value, int | float) and unit is None:
-        raise ColumnMapError(f"{name} is a number; give the time as text like 2026-01-31T12:00:00Z", column=column)
 
 
 def _exact_readers(shape: Shape, numbers: Mapping[str, int | None], words: tuple[str, ...]) -> dict[str, Read]:
@@ -478,7 +406,7 @@ class _Words(dict[Any, Any]):
         self._known, self._read = known, read
 
     def __missing__(self, value: Any) -> Any:
-        read = _plain(self._read(_scalar(value)))
+        read = _plain(self._read(scalar(value)))
         if type(value) is str and len(value) <= _WORD_CHARACTERS_MAX:
             if len(self) >= WORDS_REMEMBERED_MAX:
                 self.clear()
@@ -493,7 +421,7 @@ class _Minutes(dict[str, int]):
     def __missing__(self, text: str) -> int:
         moment = values.time(text) if len(text) == 16 and text.isascii() and text[13] == ":" else None
         if moment is None:
-            raise _Strange
+            raise Strange
         if len(self) >= WORDS_REMEMBERED_MAX:
             self.clear()
         self[text] = moment[0]
@@ -539,11 +467,11 @@ def _time_reader(exact: Read, unit: str | None) -> Read:
             if own is not None:
                 at -= own * 60_000_000
             return (at, own) if TIMESTAMP_MIN_US <= at <= TIMESTAMP_MAX_US else exact(value)
-        value = _scalar(value)
+        value = scalar(value)
         if value is None:
             return None
         if isinstance(value, bool) or (unit is None and not isinstance(value, str)):
-            raise _Strange
+            raise Strange
         return exact(value)
 
     return read
@@ -563,90 +491,62 @@ def _moment_reader(exact: Read, unit: str | None) -> Read:
 def _identifier(value: Any) -> str | None:
     """Printable text without blanks around it as it is; the rest exactly."""
     if type(value) is str and 0 < len(value) <= ID_BYTES_MAX and value.isascii() and value.strip() is value:
-        if len(value) > 12 and _holds_card(value):
-            raise _Strange
+        if len(value) > 12 and holds_card(value):
+            raise Strange
         return value
-    return _plain(values.identifier(_scalar(value)))
+    found: str | None = _plain(values.identifier(scalar(value)))
+    return found
 
 
 def _plain(read: Any) -> Any:
-    """What was read, if it is no text with a card number in it; else _Strange."""
-    if type(read) is str and len(read) > 12 and _holds_card(read):
-        raise _Strange
+    """What was read, if it is no text with a card number in it; else Strange."""
+    if type(read) is str and len(read) > 12 and holds_card(read):
+        raise Strange
     return read
 
 
 def _latitude(value: Any) -> int | None:
     if type(value) is float and -90.0 <= value <= 90.0:
         return round(value * DEGREE_E7)
-    return values.degrees(_scalar(value), 90)
+    return values.degrees(scalar(value), 90)
 
 
 def _longitude(value: Any) -> int | None:
     if type(value) is float and -180.0 <= value <= 180.0:
         return round(value * DEGREE_E7)
-    return values.degrees(_scalar(value), 180)
+    return values.degrees(scalar(value), 180)
 
 
 def _small_number(value: Any, exact: Read) -> Any:
     """A number that is too small to hold a card number; text may hold one."""
     if value is not None and (isinstance(value, str) or not -1e12 < value < 1e12):
-        raise _Strange
+        raise Strange
     return exact(value)
 
 
-def _scalar(value: Any) -> Scalar:
-    """A value that is one; whole numbers beyond 64 bits as text, as a table would have them."""
-    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
-        return str(value) if value.bit_length() <= 4_096 else ("-" if value < 0 else "") + "9" * 4_000
-    if isinstance(value, dict | list):
-        raise _Strange
-    scalar: Scalar = value
-    return scalar
-
-
-def _whole(text: str) -> str:
-    """Text whose halves of surrogate pairs are replaced: what can be written as UTF-8."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _flat(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The fields of a body, those of objects with dotted names, one level deep."""
-    out = []
-    for name, value in body.items():
-        if isinstance(value, dict):
-            out += [(f"{name}.{inner}", part) for inner, part in value.items()]
-        else:
-            out.append((name, value))
-    return out
-
-
-def _holds_card(text: str) -> bool:
-    """Whether a card number stands in a text of 13 or more characters."""
-    if _THIRTEEN not in text.encode("utf-8", "replace").translate(_DIGITS, _BETWEEN):
-        return False
-    return MAY_HOLD_PAN.search(text) is not None and holds_pan(text)
-
-
-def _card_in(value: Scalar) -> bool:
-    """Whether a value of a column holds a card number, as `door.table` looks for one."""
-    if isinstance(value, str):
-        return len(value) > 12 and _holds_card(value)
-    if isinstance(value, bool) or value is None or not 1e12 <= value < 2.0**64:
-        return False
-    return holds_pan(str(int(value)))
-
-
 def _no_card(value: object) -> None:
-    """_Strange if a card number might be in it."""
+    """Strange if a card number is in a value that is dropped, or might be."""
     if type(value) is str:
-        if len(value) > 12 and _holds_card(value):
-            raise _Strange
+        if len(value) > 12 and holds_card(value):
+            raise Strange
     elif isinstance(value, int | float):
-        if not -1e12 < value < 1e12:
-            raise _Strange
+        if not -1e12 < value < 1e12 and card_in(scalar(value)):
+            raise Strange
     elif value is not None:
-        raise _Strange
+        try:
+            text = nested_text(value)
+        except (RecursionError, ValueError) as error:
+            raise Strange from error
+        if holds_card(text):
+            raise Strange
+
+
+def _whole_places(row: Row) -> list[str]:
+    """Leave out places of which one half is given alone; a note for each."""
+    halves = [(a, b) for a, b in PLACES if (row[a] is None) != (row[b] is None)]
+    for a, b in halves:
+        row[a] = row[b] = None
+    return ["place.half"] * len(halves)
 
 
 def _without_rate(currency: str | None) -> dict[str, int]:

@@ -14,19 +14,20 @@ from fraudloop.limits import AMOUNT_MINOR_MAX
 
 @njit
 def spread(taken: Any, width: Any, numbers: Any, time_us: Any) -> Any:
-    """Rows of `width` numbers and a time into their arrays, MISSING beside them; -1, or the column of a number that is larger
-    than an exact one may be: the squares of a full window of them fit 128 bits."""
+    """`width` columns of numbers and one of times, one after another, into their arrays, MISSING beside them; -1, or the column of
+    a number that is larger than an exact one may be: the squares of a full window of them fit 128 bits."""
+    n = len(time_us)
     far = -1
-    for i in range(len(time_us)):
-        at = i * (width + 1)
-        for j in range(width):
-            value = taken[at + j]
+    for j in range(width):
+        for i in range(n):
+            value = taken[j * n + i]
             if value > AMOUNT_MINOR_MAX or (value < -AMOUNT_MINOR_MAX and value != MISSING):
                 far = j
             numbers[i, j] = value
+    for i in range(n):
         for j in range(width, numbers.shape[1]):
             numbers[i, j] = MISSING
-        time_us[i] = taken[at + width]
+        time_us[i] = taken[width * n + i]
     return far
 
 

@@ -224,7 +224,7 @@ def exact(value: Scalar, scale: int, *, round_finer: bool = False, limit: int = 
     if isinstance(value, float):
         return _exact_float(value, scale, round_finer, limit, missing_ok)
     too_large = ("range", f"beyond {limit:,} in smallest units")
-    power = 10**scale
+    power: int = 10**scale
     if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) > limit // power:
             raise Wrong(too_large)
@@ -247,6 +247,7 @@ def exact(value: Scalar, scale: int, *, round_finer: bool = False, limit: int = 
     step = 10 ** (_INT64_DIGITS - scale)
     tail, beyond = int(after[:_INT64_DIGITS].ljust(_INT64_DIGITS, "0")), len(after) > _INT64_DIGITS
     head = int(before or "0")
+    size: int
     size, rest = head * power + tail // step, tail % step
     is_exact = rest == 0 and not beyond
     if round_finer:

@@ -23,7 +23,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     looks at the aliases of the store. snapshot_records, snapshot_s: after so many records, or so long, the standby writes a snapshot.
     seal: keep what is personal under keys that can be destroyed, so that one customer can be erased from the log.
     observe: answer what would be decided, act on nothing. observed_field: where the decision of the system beside it stands in a request.
-    control_secret: keys the draws for control and canary; None: made once and kept in the data folder.
+    canary_share: of customers, that a canary decides until another share is set. lines_every: one line for each so many decisions, 0 for none.
     """
 
     data: str
@@ -43,6 +43,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     seal: bool = True
     observed_field: str = "existing_decision"
     canary_share: float = 0.05
+    lines_every: int = 1
 
     @property
     def folder(self) -> Path:

@@ -1,4 +1,4 @@
-"""From vectors to decisions: rules, model, lists and policy over one micro-batch, and the records that say so. No clock, no file.
+"""From vectors to decisions: rules, models, lists and policy over one micro-batch, and the records that say so. No clock, no file.
 
 Everything that decides is in `InForce`, a value; every payment is decided by itself, so batches change nothing.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,30 +15,35 @@ from numpy.typing import NDArray
 from fraudloop.decisions.decide import LACKS, Decisions, Evidence, decide, draw
 from fraudloop.decisions.entries import Entries, Hits
 from fraudloop.decisions.policy import DecisionPolicy
-from fraudloop.decisions.reasons import reasons
-from fraudloop.decisions.rules import CompiledRules, State, Verdicts
+from fraudloop.decisions.rules import CompiledRules, Rule, State, Verdicts
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.domain.outcome import Outcome
 from fraudloop.door.events import TOO_EARLY, TOO_LATE
 from fraudloop.door.row import Row
-from fraudloop.engine.loaded import Loaded
+from fraudloop.engine.loaded import Loaded, Read
 from fraudloop.features.fold import Vectors
 from fraudloop.ledger.records import Decision, Reason
 from fraudloop.scoring.inputs import Inputs
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 #: Reasons of the model that an answer tells, beside rules, lists and lacks.
 TOP_REASONS: Final = 4
 
 #: Payments whose reasons are computed together before the clock is looked at again.
-_REASON_ROWS: Final = 8
+_REASON_ROWS: Final = 16
+
+#: Why a service is degraded, as `InForce.why` and answers say it.
+NO_MODEL: Final = "no_model"
+NO_STATE: Final = "no_state"
 
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """What decides. features: the plan's, in the order of the vectors. fallback: the rules that decide where there is no model.
-    lists: words by named list. why: what is degraded now. secret: of the draws. versions of rules and policy are hashes of their content."""
+    """What decides. features: the plan's, in the order of the vectors. plan, policy_hash: short hashes. fallback: the rules that decide where
+    there is no model. lists: words by named list. why: what is degraded now. secret: of the draws. canary decides the share
+    `canary_share` of customers in place of the champion."""
 
     features: FeatureSet
     plan: str
@@ -48,79 +53,122 @@ class InForce:
     build: str
     secret: bytes
     champion: Loaded | None = None
+    canary: Loaded | None = None
+    canary_share: float = 0.0
     fallback: CompiledRules | None = None
     lists: Mapping[str, frozenset[str]] = field(default_factory=dict)
     entries: Entries = field(default_factory=Entries)
-    units: Mapping[str, str] = field(default_factory=dict)
     why: tuple[str, ...] = ()
+    #: Places of names among the features: many of each are asked for with every batch.
+    places: Mapping[str, int] = field(init=False, repr=False)
+    live: tuple[tuple[int, Rule], ...] = field(init=False, repr=False)
+    acting: CompiledRules = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        acting = self.rules if self.champion is not None or self.fallback is None else self.fallback
+        object.__setattr__(self, "places", {name: at for at, name in enumerate(self.features.names)})
+        object.__setattr__(self, "acting", acting)
+        object.__setattr__(self, "live", tuple((at, rule) for at, rule in enumerate(acting.rules.rules) if rule.state is State.LIVE))
+
+    @property
+    def canary_experiment(self) -> str:
+        """The name of the draw that says whose payments the canary decides: another canary, other customers."""
+        return f"canary:{'' if self.canary is None else self.canary.short}"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The payments of a batch that one model scored. rows: their places, None for all."""
+
+    slot: str
+    loaded: Loaded
+    rows: Ints | None
+    read: Read
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A batch after rules, model and policy. answers: int8 [rules, n]. inputs: what the model read, None without one."""
+    """A batch after rules, models and policy. parts: by model. draws: of customers for the canary, None without one."""
 
     decisions: Decisions
     verdicts: Verdicts
     score: Floats
-    inputs: Inputs | None
+    parts: tuple[Part, ...]
     lacks: NDArray[np.uint8]
     listed: Hits
-    slot: Loaded | None
+    amounts: Floats
+    draws: Floats | None = None
 
 
 def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], vectors: Vectors) -> Judged:
     """Decide n payments. rows: canonical. vectors: of the plan, as the fold gave them."""
     n = len(rows)
     values = vectors.values
-    rules = in_force.rules
-    slot = in_force.champion
-    if slot is None and in_force.fallback is not None:
-        rules = in_force.fallback
+    rules = in_force.acting
     answers = rules.program.evaluate(rule_columns(rules, in_force, values, rows)) if rules.rules.rules else np.zeros((0, n), np.int8)
     verdicts = rules.verdicts(answers)
-    if slot is not None:
-        score, inputs = slot.score(in_force.features, values, rows)
-    else:
-        score, inputs = np.full(n, np.nan), None
+    score, parts, draws = _scores(in_force, values, rows)
     lacks = np.zeros(n, np.uint8)
-    amounts = np.empty(n)
+    bases = [row["amount_base"] for row in rows]
+    amounts = np.array([np.nan if base is None else base for base in bases], np.float64) / 100
     for at, row in enumerate(rows):
-        if row.get("customer_id") is None or row.get("merchant_id") is None:
+        if row["customer_id"] is None or row["merchant_id"] is None:
             lacks[at] |= LACKS["missing_critical"]
-        base = row.get("amount_base")
-        if base is None:
+        if bases[at] is None:
             lacks[at] |= LACKS["no_rate"]
-            amounts[at] = np.nan
-        else:
-            amounts[at] = base / 100  # type: ignore[operator]
     if vectors.status.any():
         lacks |= np.where(vectors.status & TOO_LATE, LACKS["too_late"], 0).astype(np.uint8)
         lacks |= np.where(vectors.status & TOO_EARLY, LACKS["too_early"], 0).astype(np.uint8)
     listed = in_force.entries.look_up(rows, received_us)
     policy = in_force.policy
-    history = np.full(n, np.nan)
-    if policy.cold_start is not None and policy.cold_start.count in in_force.features.names:
-        history = values[:, in_force.features.names.index(policy.cold_start.count)]
+    if policy.cold_start is not None and policy.cold_start.count in in_force.places:
+        history = values[:, in_force.places[policy.cold_start.count]]
+    else:
+        history = np.full(n, np.nan)
     chance = np.zeros(n)
     if policy.control is not None and policy.control.share > 0:
         chance = np.array([draw(policy.control.experiment, str(row["transaction_id"]), in_force.secret) for row in rows])
     evidence = Evidence(
         score, verdicts.outcome, verdicts.firm, verdicts.score_change, listed.block, listed.allow, lacks, history, amounts, chance,
-        np.ones(n, bool) if "no_state" in in_force.why else None, rules is in_force.fallback,
+        np.ones(n, bool) if NO_STATE in in_force.why else None, rules is in_force.fallback,
     )  # fmt: skip
-    return Judged(decide(evidence, policy), verdicts, score, inputs, lacks, listed, slot)
+    return Judged(decide(evidence, policy), verdicts, score, parts, lacks, listed, amounts, draws)
+
+
+def _scores(in_force: InForce, values: Floats, rows: Sequence[Row]) -> tuple[Floats, tuple[Part, ...], Floats | None]:
+    """Calibrated scores [n], NaN without a model; what each model read; the draws for the canary."""
+    n = len(rows)
+    champion, canary = in_force.champion, in_force.canary
+    if champion is None:
+        return np.full(n, np.nan), (), None
+    if canary is None:
+        read = champion.read(in_force.features, values, rows)
+        return read.scored.scores, (Part("champion", champion, None, read),), None
+    experiment = in_force.canary_experiment
+    draws = np.array([np.nan if row["customer_id"] is None else draw(experiment, str(row["customer_id"]), in_force.secret) for row in rows])
+    score, parts = np.empty(n), []
+    for slot, loaded, chosen in (
+        ("champion", champion, ~(draws < in_force.canary_share)),
+        ("canary", canary, draws < in_force.canary_share),
+    ):
+        places = np.flatnonzero(chosen)
+        if len(places):
+            read = loaded.read(in_force.features, values[places], [rows[at] for at in places.tolist()])
+            score[places] = read.scored.scores
+            parts.append(Part(slot, loaded, places, read))
+    return score, tuple(parts), draws
 
 
 def rule_columns(rules: CompiledRules, in_force: InForce, values: Floats, rows: Sequence[Row]) -> Floats:
     """The columns that a program reads, float64 [numbers + words + members, n]."""
     program = rules.program
-    names = in_force.features.names
-    n = len(rows)
-    out = np.empty((len(program.numbers) + len(program.words) + len(program.members), n))
+    places = in_force.places
+    out = np.empty((len(program.numbers) + len(program.words) + len(program.members), len(rows)))
     at = 0
     for name in program.numbers:
-        if name in names:
-            out[at] = values[:, names.index(name)]
+        place = places.get(name)
+        if place is not None:
+            out[at] = values[:, place]
         else:
             out[at] = [np.nan if row.get(name) is None else float(row[name]) for row in rows]  # type: ignore[arg-type]
         at += 1
@@ -141,48 +189,45 @@ def rule_columns(rules: CompiledRules, in_force: InForce, values: Floats, rows: 
             at += 1
     for name, list_name in program.members:
         on = in_force.lists.get(list_name, frozenset())
-        out[at] = [np.nan if row.get(name) is None else float(row[name] in on) for row in rows]
+        out[at] = [np.nan if (word := row.get(name)) is None else word in on for row in rows]
         at += 1
     return out
 
 
-def reasons_of(
-    in_force: InForce, judged: Judged, rows: Sequence[Row], values: Floats, left: Callable[[], bool]
-) -> list[list[Reason] | None]:
-    """The reasons of each payment; None where time ran out before the model's were computed. left: whether there is time.
+def reasons_of(in_force: InForce, judged: Judged, values: Floats, left: Callable[[], bool]) -> list[list[Reason] | None]:
+    """The models' reasons of each payment, empty without a model; None where time ran out before. left: whether there is time.
 
     Those that are not approved come first: somebody will read them.
     """
-    n = len(rows)
-    out: list[list[Reason] | None] = [None] * n
-    if judged.slot is None or judged.inputs is None:
+    n = len(judged.score)
+    if not judged.parts:
         return [[] for _ in range(n)]
-    order = np.argsort(-judged.decisions.outcome, kind="stable")
-    stopped = int(np.count_nonzero(judged.decisions.outcome > Outcome.APPROVE))
-    begin = 0
-    while begin < n:
-        if begin >= stopped and not left():
-            break
-        end = min(n, begin + _REASON_ROWS) if begin >= stopped else min(n, max(stopped, begin + 1))
-        chosen = order[begin:end]
-        for at, found in zip(chosen.tolist(), explain_rows(in_force, judged.slot, judged.inputs, chosen, values), strict=True):
-            out[at] = found
-        begin = end
+    out: list[list[Reason] | None] = [None] * n
+    outcomes = judged.decisions.outcome
+    for part in judged.parts:
+        own = outcomes if part.rows is None else outcomes[part.rows]
+        order = np.argsort(-own, kind="stable")
+        stopped = int(np.count_nonzero(own > Outcome.APPROVE))
+        begin = 0
+        while begin < len(own):
+            if begin >= stopped and not left():
+                break
+            end = min(len(own), begin + _REASON_ROWS) if begin >= stopped else stopped
+            chosen = order[begin:end]
+            places = chosen if part.rows is None else part.rows[chosen]
+            for at, found in zip(places.tolist(), explain(in_force, part, chosen, values[places]), strict=True):
+                out[at] = found
+            begin = end
     return out
 
 
-def explain_rows(in_force: InForce, slot: Loaded, inputs: Inputs, chosen: NDArray[np.int64], values: Floats) -> list[list[Reason]]:
-    """The model's reasons of the chosen rows."""
-    part = Inputs(inputs.names, inputs.values[chosen], {name: [words[i] for i in chosen] for name, words in inputs.categories.items()})
-    found = slot.explainer.explain(part)
-    out = []
-    for i, at in enumerate(chosen.tolist()):
-        known: dict[str, float | str | None] = dict(zip(in_force.features.names, values[at].tolist(), strict=True))
-        known |= {name: words[i] for name, words in part.categories.items()}
-        contributions = dict(zip(found.columns, found.contributions[i].tolist(), strict=True))
-        told = reasons(slot.features, known, contributions, top=TOP_REASONS, units=in_force.units, typical=slot.typical)
-        out.append([Reason(r.code, r.text, r.contribution, r.source) for r in told])
-    return out
+def explain(in_force: InForce, part: Part, chosen: Ints, values: Floats) -> list[list[Reason]]:
+    """The model's reasons of the chosen rows of a part. values: their vectors."""
+    loaded, read = part.loaded, part.read
+    found = loaded.explainer.explain_tables(read.tables, read.scored.by_member, chosen)
+    words = {name: [column[at] for at in chosen.tolist()] for name, column in read.words.items()}
+    told = loaded.writer.of_batch(Inputs(in_force.features.names, values, words), found.columns, found.contributions, TOP_REASONS)
+    return [[Reason(r.code, r.text, r.contribution, r.source) for r in some] for some in told]
 
 
 def decisions_of(
@@ -190,45 +235,58 @@ def decisions_of(
 ) -> list[Decision]:
     """What is logged and answered of each payment."""
     made = judged.decisions
-    outcome, tier, decided = made.outcome.tolist(), made.tier.tolist(), made.decided.tolist()
-    scores, risks = judged.score.tolist(), made.risk_score.tolist()
-    status, approximate = vectors.status.tolist(), vectors.approximate.tolist()
-    slot = judged.slot
-    model = None if slot is None else slot.short
-    rules = in_force.rules if slot is not None or in_force.fallback is None else in_force.fallback
-    method = "" if slot is None else "; ".join(dict.fromkeys(slot.explainer.method.values()))
-    live = [(at, rule) for at, rule in enumerate(rules.rules.rules) if rule.state is State.LIVE]
-    hit_any = np.zeros(len(outcome), bool)
-    for number, _ in live:
+    n = len(made.outcome)
+    hit_any = np.zeros(n, bool)
+    for number, _ in in_force.live:
         hit_any |= judged.verdicts.hits[number]
-    rules_hash, why = rules.rules.hash[:16], in_force.why
-    bytes_of = np.ascontiguousarray(vectors.values)
-    width = bytes_of.shape[1] * 8
-    whole = bytes_of.tobytes()
-    control = in_force.policy.control
+    whole = np.ascontiguousarray(vectors.values)
+    width = whole.shape[1] * 8
+    raw = whole.tobytes()
+    by: list[tuple[str | None, str, str]] = [(None, "champion", "")] * n
+    for part in judged.parts:
+        what = (part.loaded.short, part.slot, part.loaded.method)
+        if part.rows is None:
+            by = [what] * n
+        else:
+            for at in part.rows.tolist():
+                by[at] = what
+    common = (in_force.acting.rules.hash[:16], in_force.policy_hash, in_force.plan, in_force.build)
+    why, control = in_force.why, in_force.policy.control
+    scores = [None if score != score else score for score in judged.score.tolist()]
+    risks = [None if risk != risk else risk for risk in made.risk_score.tolist()]
+    columns: Any = zip(
+        made.outcome.tolist(), made.tier.tolist(), made.decided.tolist(), scores, risks, hit_any.tolist(), judged.lacks.tolist(), told,
+        vectors.status.tolist(), vectors.approximate.tolist(), made.control.tolist(), by, latency_us, strict=True,
+    )  # fmt: skip
+    listed = judged.listed.found
     out = []
-    for at in range(len(outcome)):
-        mine: list[Reason] = []
+    for at, (outcome, tier, decided, score, risk, hit, lacks, own, status, approximate, let, (model, slot, method), latency) in enumerate(
+        columns
+    ):
         hits: tuple[str, ...] = ()
-        for hit in judged.listed.found.get(at, ()):
-            mine.append(Reason(f"{hit.list}_list", f"this {hit.entity} is on the {hit.list} list", None, hit.code))
-        if judged.lacks[at]:
-            mine += [Reason(code, _LACK_TEXTS[code], None, "payment") for code, bit in LACKS.items() if judged.lacks[at] & bit]
-        if hit_any[at]:
-            found = [rule for number, rule in live if judged.verdicts.hits[number, at]]
-            hits = tuple(rule.id for rule in found)
-            mine += [Reason(f"rule:{rule.id}", rule.reason, rule.score or None, "rule") for rule in found]
-        own = told[at]
-        score, risk = scores[at], risks[at]
+        reasons: Sequence[Reason] = own or ()
+        if hit or lacks or at in listed:
+            hits, before = _people(in_force, judged, at, lacks)
+            reasons = (*before, *reasons)
         out.append(
             Decision(
-                outcome[at], tier[at], decided[at], None if score != score else score, None if risk != risk else risk, hits,
-                (*mine, *(own or ())), own is None, why,
-                whole[at * width : (at + 1) * width], status[at], approximate[at], model, rules_hash, in_force.policy_hash, in_force.plan,
-                in_force.build, "champion", control.share if control is not None and made.control[at] else None, latency_us[at], method,
+                outcome, tier, decided, score, risk, hits, reasons, own is None, why, raw[at * width : (at + 1) * width], status, approximate, model, *common, slot,
+                control.share if let and control is not None else None, latency, method,
             )
         )  # fmt: skip
     return out
+
+
+def _people(in_force: InForce, judged: Judged, at: int, lacks: int) -> tuple[tuple[str, ...], list[Reason]]:
+    """The live rules that hit a payment, and the reasons that lists, lacks and rules give."""
+    out = [
+        Reason(f"{hit.list}_list", f"this {hit.entity} is on the {hit.list} list", None, hit.code)
+        for hit in judged.listed.found.get(at, ())
+    ]
+    out += [Reason(code, _LACK_TEXTS[code], None, "payment") for code, bit in LACKS.items() if lacks & bit]
+    found = [rule for number, rule in in_force.live if judged.verdicts.hits[number, at]]
+    out += [Reason(f"rule:{rule.id}", rule.reason, rule.score or None, "rule") for rule in found]
+    return tuple(rule.id for rule in found), out
 
 
 _LACK_TEXTS: Final[Mapping[str, str]] = {

@@ -9,12 +9,17 @@ flush ends the epoch: whoever was not answered is told to come again, and the st
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fraudloop.door.row import Row, same_body
+from fraudloop.engine.beside import Beside
 from fraudloop.engine.deciding import InForce, decisions_of, judge, reasons_of
 from fraudloop.engine.flusher import Flusher
 from fraudloop.engine.state import State
@@ -23,8 +28,17 @@ from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
 from fraudloop.ledger.records import Record, Transacted, decode, encode
 
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
 #: Groups that may be under way to the disk. More would be computed for nothing when the disk is gone.
 FLIGHTS_MAX: Final = 64
+
+#: One in so many batches is counted feature by feature: what drifts does so over hours.
+SAMPLED: Final = 8
+
+#: Upper edges of the times of flushes, seconds.
+FLUSH_EDGES_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0)
 
 #: What a payment costs is followed by a running mean with this weight for the newest batch.
 _COST_WEIGHT: Final = 0.1
@@ -81,6 +95,30 @@ class Counters:
     shed: int = 0
     deferred: int = 0
     phases_ns: dict[str, int] = field(default_factory=dict)
+    #: By upper edge: batches by size (1, 2, 4, ... 256, above), flushes by time (`FLUSH_EDGES_S`, above), and their time together.
+    batch_sizes: Ints = field(default_factory=lambda: np.zeros(10, np.int64))
+    flushes: Ints = field(default_factory=lambda: np.zeros(len(FLUSH_EDGES_S) + 1, np.int64))
+    flush_s: float = 0.0
+    labels: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, int] = field(default_factory=dict)
+    #: Of one in SAMPLED batches: payments, and by feature how many had a value, their sum and sum of squares.
+    feature_rows: int = 0
+    feature_values: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    feature_totals: Floats = field(default_factory=lambda: np.zeros(0))
+    feature_squares: Floats = field(default_factory=lambda: np.zeros(0))
+
+    def features(self, values: Floats) -> None:
+        """Count the vectors of a batch, float64 [n, features]."""
+        if len(self.feature_values) != values.shape[1]:
+            k = values.shape[1]
+            self.feature_rows, self.feature_values = 0, np.zeros(k, np.int64)
+            self.feature_totals, self.feature_squares = np.zeros(k), np.zeros(k)
+        there = ~np.isnan(values)
+        known = np.where(there, values, 0.0)
+        self.feature_rows += len(values)
+        self.feature_values += there.sum(axis=0)
+        self.feature_totals += known.sum(axis=0)
+        self.feature_squares += (known * known).sum(axis=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +146,22 @@ class Engine:
         self.flights: deque[Flight] = deque()
         self.pending: dict[str, tuple[Flight | None, int, Ticket]] = {}
         self.counters = Counters()
+        self.beside = Beside()
         #: What a payment has cost lately, in nanoseconds.
         self.cost_ns = 50_000.0
         self._files: Files = log.files
         self._wake = wake
         self._failed: FraudloopError | None = None
-        self.flusher = Flusher(log, lambda lsn, seconds: wake(lsn), self._fail)
+        self.flusher = Flusher(log, self._flushed, self._fail)
 
     def _fail(self, error: FraudloopError) -> None:
         self._failed = error
         self._wake(-1)
+
+    def _flushed(self, lsn: int, seconds: float) -> None:
+        self.counters.flushes[bisect_left(FLUSH_EDGES_S, seconds)] += 1
+        self.counters.flush_s += seconds
+        self._wake(lsn)
 
     def ask(self, ticket: Ticket) -> None:
         """Put a request into the queue, or refuse it where it would wait too long: who is in keeps its latency."""
@@ -149,6 +193,7 @@ class Engine:
             return
         tickets = [self.queue.popleft() for _ in range(min(len(self.queue), self.limits.batch_max))]
         if not tickets:
+            self.beside.turn(self.in_force)
             return
         begin = time.perf_counter_ns()
         fresh = self._fresh(tickets)
@@ -165,7 +210,7 @@ class Engine:
         judged = judge(in_force, rows, received, vectors)
         at_judge = time.perf_counter_ns()
         until = at_judge + self.limits.reason_ns_max
-        told = reasons_of(in_force, judged, rows, vectors.values, lambda: time.perf_counter_ns() < until)
+        told = reasons_of(in_force, judged, vectors.values, lambda: time.perf_counter_ns() < until)
         at_reasons = now = time.perf_counter_ns()
         made = decisions_of(in_force, judged, vectors, told, [(now - ticket.arrived_ns) // 1_000 for ticket in fresh])
         records = state.records(
@@ -183,8 +228,12 @@ class Engine:
             self.pending[str(ticket.row["transaction_id"])] = (flight, at, ticket)
         self.flights.append(flight)
         self.flusher.wanted()
+        self.beside.note(in_force, judged, rows, vectors.values, received[-1])
         at_append = time.perf_counter_ns()
         self.cost_ns += _COST_WEIGHT * ((at_append - begin) / len(tickets) - self.cost_ns)
+        if self.counters.batches % SAMPLED == 0:
+            self.counters.features(vectors.values)
+        self.counters.deferred += told.count(None)
         self._count(len(fresh), (("ids", at_ids - begin), ("fold", at_fold - at_ids), ("judge", at_judge - at_fold),
                                  ("reasons", at_reasons - at_judge), ("records", at_records - at_reasons), ("append", at_append - at_records)))  # fmt: skip
 
@@ -292,6 +341,7 @@ class Engine:
         counters = self.counters
         counters.batches += 1
         counters.decided += decided
+        counters.batch_sizes[min(9, (decided - 1).bit_length())] += 1
         for name, spent in phases:
             counters.phases_ns[name] = counters.phases_ns.get(name, 0) + spent
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,29 +20,38 @@ import numpy as np
 from fraudloop.clock import Clock
 from fraudloop.decisions.policy import DecisionPolicy
 from fraudloop.decisions.rules import RuleSet
+from fraudloop.decisions.rules import State as RuleState
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.row import Row
 from fraudloop.engine import force
 from fraudloop.engine.config import ServeConfig
-from fraudloop.engine.deciding import InForce, decisions_of, judge, reasons_of
+from fraudloop.engine.deciding import InForce, Part, decisions_of, explain, judge, reasons_of
 from fraudloop.engine.engine import Command, Engine, Limits
 from fraudloop.engine.loaded import Loaded, load
 from fraudloop.engine.recovery import Follower, recover
 from fraudloop.engine.state import State
-from fraudloop.errors import FraudloopError, RefoldNeeded, StoreError
+from fraudloop.errors import FraudloopError, InputError, RefoldNeeded, StoreError
 from fraudloop.features.derive import obstacles
 from fraudloop.features.fold import Fold
 from fraudloop.features.plan import compile_plan
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
 from fraudloop.ledger.personal import Sealing, Vault
-from fraudloop.ledger.records import Activated, Configured, Record, Transacted, decode_all, encode
+from fraudloop.ledger.records import Activated, Changed, Configured, Reason, Record, Transacted, decode_all, encode
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
 from fraudloop.telemetry import Progress, silent
 
 #: Who is written down for what the service does by itself.
 BY_ITSELF: Final = "fraudloop"
+
+
+@dataclass(slots=True)
+class Warming:
+    """features: what the state is folded anew under. then: called once it is swapped in."""
+
+    features: FeatureSet
+    then: Callable[[], None]
 
 
 @dataclass(slots=True)
@@ -59,6 +68,14 @@ class Service:
     base: FeatureSet
     alarms: dict[str, str] = field(default_factory=dict)
     seen: dict[str, str | None] = field(default_factory=dict)
+    #: Names of the columns of the user's own that rules may read.
+    own_numbers: tuple[str, ...] = ()
+    own_words: tuple[str, ...] = ()
+    #: The champion before this one, at hand if a guard takes this one back.
+    former: Loaded | None = None
+    #: What is being folded anew for whom, and what is to be done then.
+    warming: dict[str, Warming] = field(default_factory=dict)
+    _explained: dict[str, Loaded] = field(default_factory=dict)
 
     @staticmethod
     def open(
@@ -96,6 +113,7 @@ class Service:
         in_force = service._in_force(state)
         warm(state, in_force)
         service.engine = Engine(state, log, in_force, wake, limits_of(config))
+        service.engine.beside.use(in_force, service.slots.challenger)
         return service
 
     # --- what a log begins with ----------------------------------------------------------------------------------
@@ -165,7 +183,7 @@ class Service:
                 if not kept.is_dir():
                     raise
                 bundle = Bundle.load(kept)
-            loaded = load(bundle)
+            loaded = load(bundle, dict(self.units))
             if slot == "champion":
                 keep_last_good(self.config.folder / "last-good", bundle)
         except (FraudloopError, OSError) as error:
@@ -198,17 +216,19 @@ class Service:
     def change_slot(self, slot: str, loaded: Loaded | None, why: str, who: str = BY_ITSELF) -> None:
         """Put what `prepare` gave into its slot between the next two batches. RefoldNeeded if it reads what the kept events do not hold."""
         slots = self.slots.put(slot, loaded)
-        records = self._features_for(slots, force.rules_of(self.engine.state), who, why)
+        records = self.features_for(slots, force.rules_of(self.engine.state), who, why)
         records.append(Activated(slot, loaded.hash if loaded else None, {}, who, why, self.now_us()))
 
         def apply() -> None:
-            self.slots = slots
+            if slot == "champion" and self.slots.champion is not None:
+                self.former = self.slots.champion
+            self.slots = self.slots.put(slot, loaded)
             self.refresh()
 
         self.command(records, apply)
 
-    def _features_for(self, slots: force.Slots, rules: RuleSet, who: str, why: str) -> list[Record]:
-        """The activation of the union of features that these need, if it is not active."""
+    def features_for(self, slots: force.Slots, rules: RuleSet, who: str, why: str) -> list[Record]:
+        """The activation of the union of features that these need, if it is not active. RefoldNeeded where the kept events do not hold it."""
         state = self.engine.state
         features = merged(state.features, force.wanted_features(self.base, slots, rules))
         if features.hash == state.features.hash:
@@ -218,6 +238,145 @@ class Service:
         if reasons or state.fold.counts()["approximate_streams"]:
             raise RefoldNeeded("the kept events do not hold all of it: " + "; ".join(reasons), features=features, reasons=reasons)
         return [Activated("features", features.hash, features.to_dict(), who, why, self.now_us())]
+
+    def set_canary_share(self, share: float, who: str, why: str) -> None:
+        """The share of customers that the canary decides, from the next batch on."""
+        if not 0 < share <= 0.5:
+            raise InputError(f"share = {share} must be above 0 and at most 0.5", field="share")
+        loaded = self.slots.canary
+        record = Activated("canary", None if loaded is None else loaded.hash, {"share": share}, who, why, self.now_us())
+
+        def apply() -> None:
+            self.slots = replace(self.slots, canary_share=share)
+            self.refresh()
+
+        self.command([record], apply)
+
+    def guard(self) -> None:
+        """Act on what goes on beside the decisions: take back what acts on too much, and a canary that is worse."""
+        beside, state = self.engine.beside, self.engine.state
+        trips = beside.taken()
+        rules = [trip for trip in trips if trip.subject.kind == "rule"]
+        if rules:
+            active = force.rules_of(state)
+            names = {trip.subject.name for trip in rules}
+            moved = RuleSet(
+                active.name, tuple(replace(rule, state=RuleState.SHADOW) if rule.id in names else rule for rule in active.rules)
+            )
+            records: list[Record] = [Changed("guard", trip.subject.name, "shadow", trip.text, trip.received_us) for trip in rules]
+            why = "; ".join(trip.text for trip in rules)
+            records.append(Activated("rules", moved.hash, moved.to_dict(), BY_ITSELF, why, self.now_us()))
+            self.command(records, self.refresh)
+            self.alarms.update({f"guard:{trip.subject.name}": trip.text for trip in rules})
+        models = [trip for trip in trips if trip.subject.kind == "model" and self.slots.champion is not None]
+        if models:
+            text = "; ".join(trip.text for trip in models)
+            heir = self.former if self.former is not None and self.former.hash != models[0].subject.version else None
+            self.alarms["guard:model"] = f"{text}; {'the champion before it decides' if heir else 'rules alone decide'}"
+            self.command([Changed("guard", "model", heir.hash if heir else "rules", text, models[0].received_us)], lambda: None)
+            self.former = None
+            self.change_slot("champion", heir, text)
+        found = beside.comparison
+        if found is not None and found.verdict == "worse" and self.slots.canary is not None:
+            self.alarms["canary"] = f"canary {self.slots.canary.short} is taken back: {found.why}"
+            self.roll_canary_back(found.why)
+
+    def roll_canary_back(self, why: str) -> None:
+        """Empty the canary's slot, in the store too."""
+        reference = f"{self.config.name}@canary"
+        self.change_slot("canary", None, why)
+        try:
+            self.store.set_alias(
+                reference, None, expected=self.store.alias(reference), who=BY_ITSELF, why=why, at_us=self.now_us(), action="rollback"
+            )
+        except FraudloopError as error:
+            self.alarms["store:canary"] = str(error)
+        self.seen["canary"] = None
+
+    def canary_report(self) -> dict[str, Any] | None:
+        """How the canary stands beside the champion, None without one."""
+        beside = self.engine.beside
+        if beside.canary is None:
+            return None
+        return beside.canary.compare(beside.bounds).to_dict()
+
+    # --- what was decided ----------------------------------------------------------------------------------------
+
+    def features_of(self, plan: str) -> FeatureSet | None:
+        """The features of a plan by its short hash."""
+        for name, body in self.engine.state.plans.items():
+            if name.startswith(plan):
+                return FeatureSet.from_dict(body)
+        return None
+
+    def plan_names(self, plan: str) -> tuple[str, ...]:
+        """The names of the values of a vector."""
+        if plan == self.engine.in_force.plan:
+            return self.engine.in_force.features.names
+        found = self.features_of(plan)
+        return () if found is None else found.names
+
+    def explain(self, record: Transacted) -> list[Reason] | None:
+        """The reasons of a decision whose own were deferred; None where its model is gone."""
+        decision = record.decision
+        assert decision is not None, "only decisions have reasons"
+        if decision.model is None:
+            return []
+        features = self.features_of(decision.plan)
+        loaded = self._by_short(decision.model)
+        if features is None or loaded is None:
+            return None
+        values = np.frombuffer(decision.vector, np.float64).reshape(1, -1)
+        row = self.engine.state.row_of(record)
+        part = Part("champion", loaded, None, loaded.read(features, values, [row]))
+        [told] = explain(replace(self.engine.in_force, features=features), part, np.zeros(1, np.int64), values)
+        return [*decision.reasons, *told]
+
+    def _by_short(self, short: str) -> Loaded | None:
+        for loaded in (self.slots.champion, self.slots.canary, self.slots.challenger, self.former):
+            if loaded is not None and loaded.short == short:
+                return loaded
+        if short not in self._explained:
+            try:
+                found = load(self.store.get(short), dict(self.units))
+            except (FraudloopError, OSError):
+                return None
+            if len(self._explained) >= 4:
+                self._explained.clear()
+            self._explained[short] = found
+        return self._explained[short]
+
+    # --- folding anew --------------------------------------------------------------------------------------------
+
+    def warm_up(self, name: str, error: RefoldNeeded, then: Callable[[], None]) -> None:
+        """Have the log folded under what the kept events do not hold; `then` is called once that state is swapped in."""
+        features = error.fields["features"]
+        assert isinstance(features, FeatureSet), "who needs a fold says of what"
+        self.warming[name] = Warming(features, then)
+        self.alarms[f"warming:{name}"] = f"{name} is warming: the log is being folded anew"
+
+    def swap(self, fold: Fold, why: str) -> None:
+        """Go on with a state that was folded beside, under more features; called between two batches, with nothing missing in it."""
+        state = self.engine.state
+        state.use(fold)
+        state.wider = fold.plan.features
+        features = fold.plan.features
+        record = Activated("features", features.hash, features.to_dict(), BY_ITSELF, why, self.now_us())
+        self.command([record], self.refresh)
+        self.refresh()
+
+    @staticmethod
+    def rehearse(config: ServeConfig, store: BundleStore, state: State, units: Mapping[str, str]) -> None:
+        """What a process that stands by does beforehand: machine code and libraries are there when it has to act."""
+        if state.fold is None or "policy" not in state.active:
+            return
+        champion = None
+        try:
+            name = store.alias(f"{config.name}@champion")
+            champion = None if name is None else load(store.get(name), dict(units))
+            warm(state, force.in_force(state, force.Slots(champion), b"rehearsal"))
+        except (FraudloopError, OSError):
+            return  # it is told when it acts
 
     def command(
         self,
@@ -232,10 +391,11 @@ class Service:
     def refresh(self) -> None:
         """Make what is in force anew, after the state or the slots changed."""
         self.engine.in_force = self._in_force(self.engine.state)
+        self.engine.beside.use(self.engine.in_force, self.slots.challenger)
 
     def _in_force(self, state: State) -> InForce:
         why = tuple(name for name, here in (("no_model", self.slots.champion is None),) if here)
-        return force.in_force(state, self.slots, self.secret, self.units, why)
+        return force.in_force(state, self.slots, self.secret, why)
 
     def now_us(self) -> int:
         """The wall clock, never behind the newest arrival."""
@@ -264,7 +424,7 @@ def warm(state: State, in_force: InForce) -> None:
         times = list(range(size))
         vectors = scratch.step(rows, times)
         judged = judge(in_force, rows, times, vectors)
-        told = reasons_of(in_force, judged, rows, vectors.values, lambda: True)
+        told = reasons_of(in_force, judged, vectors.values, lambda: True)
         made = decisions_of(in_force, judged, vectors, told, times)
         records = [Transacted(tuple(row.values()), 0, decision) for row, decision in zip(rows, made, strict=True)]
         decode_all([encode(record) for record in records])

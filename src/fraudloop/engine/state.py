@@ -70,6 +70,8 @@ class State:
     labels: Known = field(default_factory=Known)
     positions: Positions = field(default_factory=Positions)
     active: dict[str, tuple[int, Activated]] = field(default_factory=dict)
+    #: Every set of features that was active, by hash: what the vectors of its time hold.
+    plans: dict[str, dict[str, Any]] = field(default_factory=dict)
     entries: Entries = field(default_factory=Entries)
     #: By name of a file, how many of its events were imported.
     imports: dict[str, int] = field(default_factory=dict)
@@ -105,6 +107,8 @@ class State:
                 lsns.append(lsn)
             elif isinstance(record, Activated):
                 self.active[record.what] = (lsn, record)
+                if record.what == "features":
+                    self.plans[str(record.hash)] = record.body
             elif isinstance(record, Labelled):
                 self.labels.put(np.array([record.lsn]), np.array([lsn]))
         if ids:
@@ -269,7 +273,7 @@ class State:
             "schema": SNAPSHOT_SCHEMA, "next_lsn": self.next_lsn, "received_us": self.received_us, "columns": self.columns,
             "sealed": () if self.sealing is None else self.sealing.sealed, "hashed": () if self.sealing is None else self.sealing.hashed, "chain": self.chain,
             "positions": self.positions.to_dict(), "active": [(lsn, encode(record)) for lsn, record in self.active.values()],
-            "entries": [encode(record) for record in self.entries], "imports": self.imports, "key": hashlib.blake2b(self.key, digest_size=8).digest(),
+            "entries": [encode(record) for record in self.entries if isinstance(record, Listed)], "imports": self.imports, "plans": self.plans, "key": hashlib.blake2b(self.key, digest_size=8).digest(),
             "parts": {name: (len(rows), _digest(rows)) for name, rows in parts.items()}, "fold": self.fold is not None,
         }  # fmt: skip
         for name, rows in parts.items():
@@ -314,7 +318,7 @@ class State:
             record = decode(body)
             assert isinstance(record, Activated), "what is active was activated"
             out.active[record.what] = (lsn, record)
-        out.imports = dict(head["imports"])
+        out.imports, out.plans = dict(head["imports"]), dict(head["plans"])
         for body in head["entries"]:
             out.change(decode(body))
         if head["fold"]:

@@ -20,7 +20,7 @@ from fraudloop.scoring.inputs import Inputs
 from fraudloop.scoring.model import Member, Model
 from fraudloop.scoring.network import NetworkScorer
 from fraudloop.scoring.scorers import LinearScorer
-from fraudloop.scoring.tree_shap import TreeShap, gather, row_sums, tree_shap
+from fraudloop.scoring.tree_shap import TreeShap, adds_up, gather, row_sums, tree_shap
 from fraudloop.scoring.trees import FOREST_MARGIN, TreeTable, forest_margins
 
 Floats = NDArray[np.float64]
@@ -90,25 +90,31 @@ class Explainer:
 
     def explain(self, inputs: Inputs) -> Attribution:
         """The attribution of rows. InputError names a column that is not there."""
-        wanted = dict.fromkeys(member.preprocessing for member in self.model.members)
-        return self.explain_tables({name: self.model.preprocessings[name].apply(inputs) for name in wanted})
+        return self.explain_tables(self.model.tables(inputs))
 
-    def explain_tables(self, tables: Mapping[str, Floats]) -> Attribution:
-        """The same of rows that are preprocessed already, float64 [n, outputs] by name of the preprocessing."""
+    def explain_tables(
+        self, tables: Mapping[str, Floats], by_member: Mapping[str, Floats] | None = None, rows: NDArray[np.int64] | None = None
+    ) -> Attribution:
+        """The same of rows that are preprocessed already (`Model.tables`).
+
+        by_member: the margins of the same rows by member, where they are known (`Model.score_tables`). rows: the places of the
+        rows that are asked for, in that order; all without it.
+        """
+        if rows is not None:
+            tables = {name: table[rows] for name, table in tables.items()}
+            by_member = by_member and {name: margins[rows] for name, margins in by_member.items()}
         n = len(next(iter(tables.values())))
-        out, margin, total = np.zeros((n, len(self.columns))), np.zeros(n), 0.0
+        out, known = np.zeros((n, len(self.columns))), {}
         whole = sum(part.member.weight for part in self._parts)
         for part in self._parts:
-            x = tables[part.member.preprocessing]
-            mine = part.member.scorer.margins(x)
+            name, x = part.member.name, tables[part.member.preprocessing]
+            known[name] = mine = by_member[name] if by_member is not None else part.member.scorer.margins(x)
             by_output, base = part.explain(x)
-            if np.any(np.abs(row_sums(by_output) + base - mine) > _MARGIN_TOLERANCE * np.maximum(1.0, np.abs(mine))):
-                raise BundleError(f"member {part.member.name!r}: its contributions do not add up to its margin")
             gather(by_output, part.place, part.member.weight / whole, out)
-            # As the model adds them up, to the last bit.
-            margin += part.member.weight * mine
-            total += part.member.weight
-        margin /= total
+            if not adds_up(by_output, np.broadcast_to(base, n).copy(), mine, _MARGIN_TOLERANCE):
+                raise BundleError(f"member {name!r}: its contributions do not add up to its margin")
+        # As the model adds them up, to the last bit.
+        margin = self.model.mean(known)
         # The base takes the last bits of the sums, so that base and contributions are the margin.
         return Attribution(self.columns, margin - row_sums(out), out, margin, self.method)
 

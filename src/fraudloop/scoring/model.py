@@ -25,6 +25,15 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """Of n rows. scores: calibrated, float64 [n]. margins: log-odds before calibration. by_member: each member's margins."""
+
+    scores: NDArray[np.float64]
+    margins: NDArray[np.float64]
+    by_member: Mapping[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """The margin is the weighted mean of the members' margins, added in their order; the score is its calibration."""
 
@@ -42,19 +51,34 @@ class Model:
         """The word columns it reads."""
         return tuple(dict.fromkeys(name for p in self.preprocessings.values() for name in p.words))
 
-    def margins(self, inputs: Inputs) -> NDArray[np.float64]:
-        """Log-odds before calibration, float64 [n]."""
-        tables = {name: self.preprocessings[name].apply(inputs) for name in dict.fromkeys(m.preprocessing for m in self.members)}
-        out = np.zeros(len(inputs))
-        total = 0.0
+    def tables(self, inputs: Inputs) -> dict[str, NDArray[np.float64]]:
+        """Rows preprocessed for the members, float64 [n, outputs] by name of the preprocessing: made once for scores and reasons.
+
+        InputError names a column that is not there.
+        """
+        return {name: self.preprocessings[name].apply(inputs) for name in dict.fromkeys(m.preprocessing for m in self.members)}
+
+    def score_tables(self, tables: Mapping[str, NDArray[np.float64]]) -> Scored:
+        """Scores of rows that are preprocessed already."""
+        by_member = {member.name: member.scorer.margins(tables[member.preprocessing]) for member in self.members}
+        margins = self.mean(by_member)
+        return Scored(self.calibration.apply(margins), margins, by_member)
+
+    def mean(self, by_member: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """The margins of the model from those of its members, float64 [n]."""
+        out, total = np.zeros(len(by_member[self.members[0].name])), 0.0
         for member in self.members:
-            out += member.weight * member.scorer.margins(tables[member.preprocessing])
+            out += member.weight * by_member[member.name]
             total += member.weight
         return out / total
+
+    def margins(self, inputs: Inputs) -> NDArray[np.float64]:
+        """Log-odds before calibration, float64 [n]."""
+        return self.score_tables(self.tables(inputs)).margins
 
     def score(self, inputs: Inputs) -> NDArray[np.float64]:
         """fraud_score: the calibrated chance of fraud, float64 [n], in (0, 1).
 
         The same row gives the same bits in a batch of any size. InputError names a column that is not there.
         """
-        return self.calibration.apply(self.margins(inputs))
+        return self.score_tables(self.tables(inputs)).scores

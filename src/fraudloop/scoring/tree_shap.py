@@ -430,6 +430,18 @@ def gather(by_output: Floats, place: NDArray[np.int64], share: float, out: Float
 
 
 @njit
+def adds_up(values: Floats, base: Floats, sums: Floats, tolerance: float) -> bool:
+    """Whether base and values of every row are its sum, to `tolerance` of it where it is above 1."""
+    for row in range(len(values)):
+        value = 0.0
+        for j in range(values.shape[1]):
+            value += values[row, j]
+        if abs(value + base[row] - sums[row]) > tolerance * max(1.0, abs(sums[row])):
+            return False
+    return True
+
+
+@njit
 def row_sums(values: Floats) -> Floats:
     """Sums of rows, float64 [n], added in the order of the columns."""
     out = np.zeros(len(values))
@@ -443,4 +455,4 @@ def warm() -> None:
     """Run the kernels once, so that their machine code is ready."""
     values = tree_shap(chain_table(1, single=True)).contributions(np.zeros((_ROWS + 1, 1)))
     gather(values, np.zeros(1, np.int64), 1.0, np.zeros((1, 1)))
-    row_sums(values)
+    adds_up(values, np.zeros(len(values)), row_sums(values), 1.0)

@@ -11,7 +11,6 @@ a small batch. Leaves are summed in float64 in the order of the trees, so a row'
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -278,22 +277,60 @@ def _walk(
                 out[start + row] += leaf[at[row]]
 
 
+class _XgboostTree(msgspec.Struct):
+    left_children: list[int]
+    right_children: list[int]
+    split_indices: list[int]
+    split_conditions: list[float]
+    split_type: list[int]
+    default_left: list[int]
+    sum_hessian: list[float]
+
+
+class _XgboostTrees(msgspec.Struct):
+    trees: list[_XgboostTree]
+
+
+class _XgboostBooster(msgspec.Struct):
+    name: str
+    model: _XgboostTrees
+
+
+class _XgboostObjective(msgspec.Struct):
+    name: str
+
+
+class _XgboostParameters(msgspec.Struct):
+    num_feature: str
+    base_score: str
+
+
+class _XgboostLearner(msgspec.Struct):
+    gradient_booster: _XgboostBooster
+    objective: _XgboostObjective
+    learner_model_param: _XgboostParameters
+
+
+class _XgboostFile(msgspec.Struct):
+    """What is read of XGBoost's JSON; only that is made, so that a model is loaded without long holds of the interpreter."""
+
+    learner: _XgboostLearner
+
+
 def from_xgboost_json(data: bytes, inputs: int, where: str = "model") -> TreeTable:
     """Read a booster saved by XGBoost as JSON (`gbtree`, `binary:logistic`); BundleError names what is not understood."""
     try:
-        learner = json.loads(data)["learner"]
-        booster = learner["gradient_booster"]
-        if booster["name"] != "gbtree" or learner["objective"]["name"] != "binary:logistic":
+        learner = msgspec.json.decode(data, type=_XgboostFile).learner
+        booster, parameters = learner.gradient_booster, learner.learner_model_param
+        if booster.name != "gbtree" or learner.objective.name != "binary:logistic":
             raise BundleError(f"{where}: only gbtree boosters with binary:logistic can be scored")
-        if int(learner["learner_model_param"]["num_feature"]) != inputs:
-            raise BundleError(
-                f"{where}: the booster reads {learner['learner_model_param']['num_feature']} columns, the preprocessing gives {inputs}"
-            )
-        chance = float(learner["learner_model_param"]["base_score"].strip("[]"))
+        if int(parameters.num_feature) != inputs:
+            raise BundleError(f"{where}: the booster reads {parameters.num_feature} columns, the preprocessing gives {inputs}")
+        chance = float(parameters.base_score.strip("[]"))
         if not 0.0 < chance < 1.0:
             raise BundleError(f"{where}: base_score = {chance} must be between 0 and 1")
-        trees = [_xgboost_tree(tree, where) for tree in booster["model"]["trees"]]
-    except (KeyError, TypeError, ValueError, UnicodeDecodeError, AttributeError, OverflowError, RecursionError) as error:
+        trees = [_xgboost_tree(tree, where) for tree in booster.model.trees]
+    except (msgspec.MsgspecError, ValueError, UnicodeDecodeError, OverflowError, RecursionError) as error:
         raise BundleError(f"{where}: not an XGBoost model in JSON ({type(error).__name__}: {error})") from error
     return _table(trees, math.log(chance / (1.0 - chance)), inputs, strict=True, single=True, where=where)
 
@@ -319,18 +356,17 @@ class _Tree:
     cover: NDArray[np.float64]
 
 
-def _xgboost_tree(tree: Mapping[str, Any], where: str) -> _Tree:
-    if any(tree["split_type"]):
+def _xgboost_tree(tree: _XgboostTree, where: str) -> _Tree:
+    if any(tree.split_type):
         raise BundleError(f"{where}: splits by category sets are not supported; encode categories by the preprocessing")
-    left = np.array(tree["left_children"], np.int32)
-    leaf = left < 0
+    left = np.array(tree.left_children, np.int32)
     return _Tree(
-        feature=np.where(leaf, -1, np.array(tree["split_indices"], np.int32)).astype(np.int32),
-        threshold=np.array(tree["split_conditions"], np.float32).astype(np.float64),
+        feature=np.where(left < 0, np.int32(-1), np.array(tree.split_indices, np.int32)),
+        threshold=np.array(tree.split_conditions, np.float32).astype(np.float64),
         left=left,
-        right=np.array(tree["right_children"], np.int32),
-        missing=np.array(tree["default_left"], np.uint8),
-        cover=np.array(tree["sum_hessian"], np.float64),
+        right=np.array(tree.right_children, np.int32),
+        missing=np.array(tree.default_left, np.uint8),
+        cover=np.array(tree.sum_hessian, np.float64),
     )
 
 
@@ -479,13 +515,14 @@ def _table(trees: Sequence[_Tree], base: float, inputs: int, *, strict: bool, si
     own = np.arange(len(feature))
     shift = np.repeat(starts, sizes)
     sides = [np.where(inner, np.concatenate([getattr(tree, side) for tree in trees]) + shift, own) for side in ("left", "right")]
+    children = np.stack(sides, axis=1).ravel().astype(np.int32)
     return TreeTable(
         base=base,
         roots=starts,
-        depths=np.array([_depth(tree) for tree in trees], np.int32),
+        depths=_depths(starts, children),
         feature=np.where(inner, feature, 0).astype(np.int32),
         threshold=np.where(inner, value, 0.0),
-        children=np.stack(sides, axis=1).ravel().astype(np.int32),
+        children=children,
         missing=np.concatenate([tree.missing for tree in trees]),
         leaf=np.where(inner, 0.0, value),
         cover=np.concatenate([tree.cover for tree in trees]),
@@ -496,12 +533,19 @@ def _table(trees: Sequence[_Tree], base: float, inputs: int, *, strict: bool, si
     )
 
 
-def _depth(tree: _Tree) -> int:
-    """The longest way from the root to a leaf; children stand after their parent."""
-    depth = np.zeros(len(tree.feature), np.int64)
-    for node in np.flatnonzero(tree.feature >= 0):
-        depth[tree.left[node]] = depth[tree.right[node]] = depth[node] + 1
-    return int(depth.max())
+@njit
+def _depths(roots: NDArray[np.int32], children: NDArray[np.int32]) -> NDArray[np.int32]:
+    """By tree the longest way from the root to a leaf; children stand after their parent."""
+    depth = np.zeros(len(children) // 2, np.int32)
+    out = np.zeros(len(roots), np.int32)
+    for tree in range(len(roots)):
+        end = roots[tree + 1] if tree + 1 < len(roots) else len(depth)
+        for node in range(roots[tree], end):
+            a, b = children[2 * node], children[2 * node + 1]
+            if a != node:
+                depth[a] = depth[b] = depth[node] + 1
+            out[tree] = max(out[tree], depth[node])
+    return out
 
 
 def warm() -> None:

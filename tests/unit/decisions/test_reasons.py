@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fraudloop.decisions.reasons import CATEGORY, CODES, COLUMN, MEANINGS, MISSING, Reason, reasons
+from fraudloop.decisions.ranking import rank
+from fraudloop.decisions.reasons import CATEGORY, CODES, COLUMN, MEANINGS, MISSING, Reason, ReasonWriter, reasons
 from fraudloop.domain.definitions import FeatureSet, Kind
+from fraudloop.scoring.inputs import Inputs
 
 FEATURES = FeatureSet.from_dict(
     {
@@ -191,3 +198,53 @@ def test_the_largest_comes_first_whatever_its_sign_and_nothing_that_adds_nothing
     found = reasons(FEATURES, {}, {"a": 0.5, "b": -2.0, "c": 0.0, "d": 0.5, "e": 0.1}, top=3)
     assert [(r.source, r.contribution) for r in found] == [("b", -2.0), ("a", 0.5), ("d", 0.5)]
     assert [r.source for r in reasons(FEATURES, {}, {"c": 0.0, "e": 0.1})] == ["e"]
+
+
+# --- a writer for many rows ---------------------------------------------------------------------------------------
+
+SETS = {"every kind": FEATURES, "velocity": VELOCITY, "default": FeatureSet.load("default")}
+
+
+def test_the_recorded_reasons_are_written_to_the_letter() -> None:
+    """Random rows and what was told of them when sentences were still made anew for every row."""
+    for case in json.loads((Path(__file__).parents[2] / "golden" / "reasons.json").read_text("utf-8")):
+        writer = ReasonWriter(SETS[case["set"]], case["units"], case["typical"])
+        found = writer.of_row(case["values"], case["contributions"], case["top"])
+        assert [(r.code, r.text, r.contribution, r.source) for r in found] == [tuple(row[:4]) for row in case["reasons"]]
+        assert [r.share for r in found] == pytest.approx([row[4] for row in case["reasons"]], abs=1e-12)
+
+
+@pytest.mark.parametrize("top", [0, 1, 4, 100])
+def test_a_batch_has_the_reasons_of_its_rows(top: int) -> None:
+    features = SETS["default"]
+    random = np.random.default_rng(4)
+    values = np.round(random.exponential(30.0, (25, len(features.names))), 2)
+    values[random.random(values.shape) < 0.2] = math.nan
+    words = [None if at % 3 == 0 else f"word {at}" for at in range(25)]
+    columns = (*features.names[::-2], "category", "nowhere")
+    contributions = np.round(random.normal(size=(25, len(columns))), 1)  # ties and zeros among them
+    writer = ReasonWriter(features, {"amount": "EUR"}, dict.fromkeys(features.names[::3], 3.0))
+    inputs = Inputs(features.names, values, {"category": words})
+    alone = [
+        writer.of_row(
+            {**dict(zip(features.names, values[at].tolist(), strict=True)), "category": words[at]},
+            dict(zip(columns, contributions[at].tolist(), strict=True)),
+            top,
+        )
+        for at in range(25)
+    ]
+    assert writer.of_batch(inputs, columns, contributions, top) == alone
+    asked = [7, 3, 20]
+    assert writer.of_batch(inputs, columns, contributions[asked], top, asked) == [alone[at] for at in asked]
+    assert writer.of_batch(inputs[:0], columns, contributions[:0], top) == []
+
+
+@given(st.lists(st.lists(st.sampled_from([0.0, -0.0, 0.5, -0.5, 1.0, -2.0, 3.25]), min_size=5, max_size=5), max_size=4), st.integers(0, 7))
+def test_rank_is_the_sorted_order(rows: list[list[float]], top: int) -> None:
+    order = np.array([3, 0, 4, 1, 2])
+    places, chosen, whole = rank(np.array(rows).reshape(-1, 5), order, top)
+    for row, found, values, total in zip(rows, places.tolist(), chosen.tolist(), whole.tolist(), strict=True):
+        expected = sorted((at for at in order.tolist() if row[at]), key=lambda at: -abs(row[at]))[:top]
+        assert [at for at in found if at >= 0] == expected
+        assert values[: len(expected)] == [row[at] for at in expected]
+        assert total == pytest.approx(sum(map(abs, row)))

@@ -190,3 +190,19 @@ def test_a_member_whose_contributions_do_not_add_up_is_refused() -> None:
 class _Other:
     def __init__(self, table: TreeTable) -> None:
         self.margins = table.margins
+
+
+@pytest.mark.parametrize("algorithm", ["xgboost", "network"])
+def test_tables_are_made_once_for_scores_and_for_the_reasons_of_some_rows(algorithm: str) -> None:
+    explainer = Explainer(trained_once(algorithm))
+    model, rows = explainer.model, rows_of(explainer.model, 2_900, 2_932)
+    whole, tables = explainer.explain(rows), model.tables(rows)
+    scored = model.score_tables(tables)
+    assert scored.scores.tobytes() == model.score(rows).tobytes()
+    assert scored.margins.tobytes() == model.margins(rows).tobytes() == whole.margin.tobytes()
+    asked = np.array([30, 3, 4])
+    for known in (None, scored.by_member):
+        some = explainer.explain_tables(tables, known, asked)
+        assert some.contributions.tobytes() == whole.contributions[asked].tobytes()
+        assert some.margin.tobytes() == whole.margin[asked].tobytes()
+        assert explainer.explain_tables(tables, known).contributions.tobytes() == whole.contributions.tobytes()
