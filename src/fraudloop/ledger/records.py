@@ -208,12 +208,3 @@ MANY: Final = frozenset({1, 2, 3})
 def decode_all(records: Iterable[bytes]) -> list[Record]:
     """The records of a group."""
     return [decode(data) for data in records]
-
-
-def kind_of(data: bytes) -> int:
-    """The number of a record's kind, without reading the rest.
-
-    >>> kind_of(encode(Configured(("transaction_id",), "k"))), kind_of(encode(Transacted(("t1",), 0)))
-    (0, 1)
-    """
-    return data[1] if data[0] < 0xA0 else data[3]  # behind a short array's one byte, or a long one's three

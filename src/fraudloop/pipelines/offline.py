@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from fraudloop.decisions.rules import State as RuleState
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.domain.outcome import Outcome
 from fraudloop.door.identity import DEFAULT_KEY
@@ -31,6 +30,7 @@ from fraudloop.errors import BundleError, FraudloopError, InputError, LedgerErro
 from fraudloop.features.fold import Vectors
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Reader, segments
+from fraudloop.ledger.personal import Vault
 from fraudloop.ledger.records import Activated, Configured, Decision, Transacted, decode, kind_of
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
@@ -207,6 +207,8 @@ class _Again:
             self._restore(until_lsn, key)
         if self.lsn == 0 and (wider := self._wider()) is not None:
             self.state.wider = wider
+        if (data / "vault").is_dir():
+            self.state.vault = Vault.open(data / "vault", make=False)
         self._loaded: dict[str, Loaded] = {}
         self._force: InForce | None = None
         self._force_error = ""
@@ -277,7 +279,7 @@ class _Again:
     def _fold(self, run: Sequence[tuple[int, Transacted]]) -> _Run:
         records = [record for _, record in run]
         rows = [self.state.row_of(record) for record in records]
-        vectors = self.state.step(rows, [record.received_us for record in records])
+        vectors = self.state.fold_in(records)
         return _Run([lsn for lsn, _ in run], records, rows, vectors)
 
     # --- what was in force ---------------------------------------------------------------------------------------
@@ -291,7 +293,7 @@ class _Again:
                 if said is not None:
                     slots = slots.put(slot, self._bundle(said))
             why = ("no_model",) if slots.champion is None else ()
-            self._force = force.in_force(self.state, slots, self._secret, {}, why)
+            self._force = force.in_force(self.state, slots, self._secret, why)
         return self._force
 
     def _bundle(self, name: str) -> Loaded:
@@ -369,14 +371,13 @@ class _Again:
 
     def _different_decision(self, decision: Decision, judged: Judged, at: int, *, exact: bool) -> dict[str, tuple[Any, Any]]:
         made, in_force = judged.decisions, self.in_force()
-        slot = judged.slot
-        rules = in_force.rules if slot is not None or in_force.fallback is None else in_force.fallback
+        rules, model = in_force.acting, judged.by()[at][0]
         pairs: dict[str, tuple[Any, Any]] = {
             "outcome": (decision.outcome, int(made.outcome[at])),
             "tier": (decision.tier, int(made.tier[at])),
             "decided": (decision.decided, int(made.decided[at])),
             "hits": (tuple(decision.hits), _hits(in_force, judged, at)),
-            "model": (decision.model, None if slot is None else slot.short),
+            "model": (decision.model, model),
             "rules": (decision.rules, rules.rules.hash[: len(decision.rules)]),
             "policy": (decision.policy, in_force.policy_hash),
         }
@@ -400,11 +401,7 @@ def _different_features(features: FeatureSet, decision: Decision, values: Any) -
 
 
 def _hits(in_force: InForce, judged: Judged, at: int) -> tuple[str, ...]:
-
-    rules = in_force.rules if judged.slot is not None or in_force.fallback is None else in_force.fallback
-    return tuple(
-        rule.id for number, rule in enumerate(rules.rules.rules) if rule.state is RuleState.LIVE and judged.verdicts.hits[number, at]
-    )
+    return tuple(rule.id for number, rule in in_force.live if judged.verdicts.hits[number, at])
 
 
 def _same_bits(decision: Decision, judged: Judged | str) -> bool:
