@@ -255,7 +255,6 @@ def decisions_of(
 ) -> list[Decision]:
     """What is logged and answered of each payment."""
     made = judged.decisions
-    n = len(made.outcome)
     hit = _hits_of(in_force, judged)
     whole = np.ascontiguousarray(vectors.values)
     width = whole.shape[1] * 8
