@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
@@ -26,7 +27,7 @@ RECORDS = records_of(400, seed=3)
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
-    with postgresql_database("fraudloop_test_index") as url:
+    with postgresql_database(f"fraudloop_test_index_{os.getpid()}") as url:
         yield url
 
 

@@ -68,7 +68,7 @@ def test_killed_while_it_fills_a_file(tmp_path: Path, kills: int) -> None:
 @pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.prove)])
 def test_killed_while_it_fills_a_server(tmp_path: Path, kills: int) -> None:
     write(FolderFiles(tmp_path / "log"), records_of(800, seed=9))
-    with postgresql_database("fraudloop_test_index_kill") as url:
+    with postgresql_database(f"fraudloop_test_index_kill_{os.getpid()}") as url:
         index = PostgresIndex(url)
         killed_often(tmp_path / "log", url, index, kills)
         index.close()

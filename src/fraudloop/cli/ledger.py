@@ -60,18 +60,25 @@ def show(
     decision = found.record.get("decision")
     for name, value in found.record.items():
         if name not in ("decision", "personal", "hashes"):
-            rows.append((name, value))
+            rows.append((name, _said(name, value)))
     if isinstance(decision, dict):
-        rows += [(name, value) for name, value in decision.items() if name != "reasons" and value not in (None, (), "")]
+        rows += [(name, _said(name, value)) for name, value in decision.items() if name != "reasons" and value not in (None, (), "")]
         rows += [("reason", f"{reason['code']}: {reason['text']}") for reason in decision["reasons"]]
     print_table(f"LSN {found.lsn}: {found.kind}{', personal fields erased' if found.erased else ''}", ("field", "value"), rows)
     if found.row is not None:
-        print_table("payment", ("column", "value"), [(name, value) for name, value in found.row.items() if value is not None])
+        print_table("payment", ("column", "value"), [(name, _said(name, value)) for name, value in found.row.items() if value is not None])
     if found.features:
         print_table("features at that moment", ("feature", "value"), list(found.features.items()), right=("value",))
     if found.labels:
         heads = ("lsn", "is_fraud", "source", "known_us", "before", "after")
-        print_table("labels", heads, [[label[head] for head in heads] for label in found.labels])
+        print_table("labels", heads, [[_said(head, label[head]) for head in heads] for label in found.labels])
+
+
+def _said(name: str, value: object) -> object:
+    """Times as people write them, numbers without thousands marks, as they stand in the record."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return ledger.time_of(value) if name in ("timestamp", "received_at", "received_us", "known_us") else str(value)
+    return value
 
 
 @app.command()

@@ -139,7 +139,7 @@ def audit(data: Path, *, after_lsn: int = -1, progress: Progress = silent) -> It
                 continue
             control = control_of(lsn, decode(raw))
             assert control is not None, "what may not be many is a control record"
-            at = _time(control.received_us) if control.received_us else None
+            at = time_of(control.received_us) if control.received_us else None
             yield Audited(lsn, at, *control[1:7], reader.digest.hex(), group.next_lsn)
     progress("audit", total, total)
 
@@ -306,7 +306,8 @@ def _plain(record: Record) -> dict[str, Any]:
     return {name: f"{len(value)} bytes" if isinstance(value, bytes) else value for name, value in out.items()}
 
 
-def _time(us: int) -> str:
+def time_of(us: int) -> str:
+    """A time as text, in UTC."""
     return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
