@@ -258,6 +258,7 @@ def running(made: Parts | None = None, bounds: Bounds | None = None, inside: Pat
         scorer.answers.plan("q" * 16, NAMES)
         server = Server(scorer, bounds)
         scorer.listen(server)
+        scorer.start()
         listening = await loop.create_server(server, "127.0.0.1", 0)
         within = None if inside is None else await loop.create_unix_server(Server(Inside(scorer)), str(inside))
         found = Running(scorer, server, loop, listening.sockets[0].getsockname()[1])  # type: ignore[attr-defined]

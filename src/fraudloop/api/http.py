@@ -46,6 +46,7 @@ REASONS: Final = {
 #: Headers that differ with every request of a client and change nothing about it.
 _VARYING: Final = re.compile(rb"\r\n(x-request-id|traceparent|tracestate|x-b3-[a-z]+|x-amzn-trace-id):([^\r\n]*)", re.IGNORECASE)
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,64}")
+_ID_NAMES: Final = (b"\r\nx-request-id: ", b"\r\nX-Request-ID: ", b"\r\nX-Request-Id: ")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\x20-\x7e\t]{0,256})?")
 _TRAILERS_MAX: Final = 4_096
 
@@ -315,7 +316,7 @@ class Connection(asyncio.Protocol):
         key = data[:end]
         head = server.heads.get(key)
         if head is None:
-            head = self._parse(key)
+            head = self._by_rest(key) or self._parse(key)
             if head is None:
                 return b""
         else:
@@ -375,6 +376,19 @@ class Connection(asyncio.Protocol):
         server = self._server
         server.counters.requests += 1
         server.app.serve(self, head, body)
+
+    def _by_rest(self, data: bytes) -> Head | None:
+        """A head that is remembered but for its request id, written as most clients write it; sets the id."""
+        for name in _ID_NAMES:
+            begin = data.find(name)
+            if begin >= 0:
+                end = data.find(b"\r\n", begin + 2)
+                given, rest = (data[begin + 16 :], b"") if end < 0 else (data[begin + 16 : end], data[end:])
+                head = self._server.heads.get(data[:begin] + rest)
+                if head is not None:
+                    self.request_id = given if _SANE_ID.fullmatch(given) else self._server.request_id()
+                return head
+        return None
 
     def _parse(self, data: bytes) -> Head | None:
         """A head that is not remembered as it stands."""

@@ -95,6 +95,14 @@ def is_local(host: str) -> bool:
         return False
 
 
+def keys_for(host: str, folder: Path | str) -> Keys | None:
+    """The keys that a service on this address asks for: None, open, while it answers this machine alone and no key was made. InputError if it
+    would be open to others."""
+    keys = Keys(folder)
+    require_keys(host, keys.all())
+    return keys if any(key.revoked is None for key in keys.all()) else None
+
+
 class Keys:
     """The keys of a folder.
 

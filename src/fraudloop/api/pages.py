@@ -16,13 +16,13 @@ _STYLE: Final = """
 main{max-width:60rem;margin:0 auto;padding:2.5rem 1.25rem 5rem}a{color:var(--link);text-decoration:none}a:hover{text-decoration:underline}
 h1{font-size:2rem;margin:0 0 .25rem;letter-spacing:-.01em}h2{font-size:1.25rem;margin:2.75rem 0 .35rem}h3{font-size:.82rem;margin:1.1rem 0 .35rem;color:var(--soft);font-weight:600}
 p{margin:.35rem 0 .75rem}.soft{color:var(--soft)}code,pre{font:.86em/1.5 ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospace}
-pre{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.8rem .95rem;overflow:auto;margin:.4rem 0}
+pre{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.8rem .95rem;overflow:auto;margin:.4rem 0;white-space:pre-wrap;overflow-wrap:anywhere}
 details{border:1px solid var(--line);border-radius:10px;margin:.55rem 0;background:var(--back)}
 summary{cursor:pointer;padding:.65rem .9rem;display:flex;gap:.8rem;align-items:baseline;flex-wrap:wrap;list-style:none}summary::-webkit-details-marker{display:none}
 details[open]>summary{border-bottom:1px solid var(--line);background:var(--card);border-radius:10px 10px 0 0}.in{padding:.5rem 1rem 1rem}
 .verb{font:600 .78rem ui-monospace,Menlo,"DejaVu Sans Mono",monospace;min-width:3.9rem;color:var(--c)}.GET{--c:var(--get)}.POST{--c:var(--post)}.PUT{--c:var(--put)}
 .DELETE{--c:var(--delete)}.path{font-weight:600}.scope{margin-left:auto;font-size:.78rem;color:var(--soft);border:1px solid var(--line);border-radius:99px;padding:0 .55rem}
-table{border-collapse:collapse;width:100%;font-size:.92rem}td,th{text-align:left;padding:.34rem .7rem .34rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+table{border-collapse:collapse;width:100%;font-size:.92rem}td,th{text-align:left;padding:.34rem .7rem .34rem 0;border-bottom:1px solid var(--line);vertical-align:top}td:nth-child(2){max-width:17rem}
 th{color:var(--soft);font-weight:600}.dot{display:inline-block;width:.6rem;height:.6rem;border-radius:50%;background:var(--c);margin-right:.5rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.3rem 1.4rem;margin:.6rem 0}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 nav a{margin-right:1.1rem}

@@ -180,6 +180,17 @@ class Scorer:
         """The server of the public port: its heads are forgotten when keys change, its counts stand in the metrics."""
         self.server = server
 
+    def start(self) -> None:
+        """Beat once a second from now on, and sweep the server's connections."""
+        if self.server is not None:
+            self.server.start(self._loop)
+
+        def turn() -> None:
+            self.beat()
+            self._loop.call_later(1.0, turn)
+
+        self._loop.call_later(1.0, turn)
+
     def beat(self) -> None:
         """Once a second: keys that have changed, lines that wait."""
         keys = self.parts.keys

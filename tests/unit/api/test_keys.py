@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudloop.api.keys import SCOPES, Keys, is_local, require_keys
+from fraudloop.api.keys import SCOPES, Keys, is_local, keys_for, require_keys
 from fraudloop.api.rates import Addresses, Bucket, Rate
 from fraudloop.cli.main import run
 from fraudloop.errors import InputError, NotFoundError
@@ -131,3 +131,13 @@ def test_addresses_are_bounded_and_the_quietest_goes_first() -> None:
 def test_a_rate_that_is_none_is_refused(per_s: float, burst: float) -> None:
     with pytest.raises(InputError):
         Rate(per_s, burst)
+
+
+def test_a_service_is_open_only_to_this_machine_and_only_while_there_is_no_key(tmp_path: Path) -> None:
+    assert keys_for("127.0.0.1", tmp_path) is None
+    with pytest.raises(InputError):
+        keys_for("0.0.0.0", tmp_path)
+    told, key = Keys(tmp_path).create("till", ["score"])
+    for host in ("127.0.0.1", "0.0.0.0"):
+        found = keys_for(host, tmp_path)
+        assert found is not None and found.find(told) == key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -236,7 +237,7 @@ def test_a_key_opens_its_scopes_and_is_refused_within_a_beat_once_revoked(tmp_pa
         assert control.orders[0][2] == "ana (key boss)"
         assert service.ask("GET", "/health")[0] == 200
         Keys(tmp_path).revoke(kept.id)  # another process
-        service.call(service.scorer.beat)
+        time.sleep(1.2)
         wrong(service.ask("POST", "/score_transaction", payment("t-2"), X_Api_Key=score), 401, "x-api-key")
         fresh, _ = Keys(tmp_path).create("till 2", ["score"])
         service.call(service.scorer.beat)
