@@ -92,9 +92,9 @@ def test_a_profile_alone_is_read_as_in_a_table(body: dict[str, Any]) -> None:
     told = {(r.field, r.rule, r.reason) for r in found.refusals}
     spare = {fault for fault in told if fault[1] == "card_number"} - refused(table)
     assert told - spare == refused(table)
-    if found.row is not None:
+    if found.profile is not None:
         row = table.accepted.with_columns(pl.col(pl.Datetime).to_physical()).drop("row").row(0, named=True)
-        assert found.row == row and list(found.row) == list(PROFILE_SCHEMA)
+        assert found.profile == row and list(found.profile) == list(PROFILE_SCHEMA)
         assert found.notes == table.notes
 
 

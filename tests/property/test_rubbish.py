@@ -167,10 +167,9 @@ def attempt(seed: int) -> None:
     valid, admit = kinds[r.choice((0, 0, 0, 0, 1, 2))]
     body = odd_body(r, valid)
     found = admit(body)
-    check(found, found.label if valid is LABEL else found.row, (seed, "as an object"))
+    check(found, found.label if valid is LABEL else found.profile if valid is PROFILE else found.row, (seed, "as an object"))
     raw = door.admit_bytes(odd_bytes(r, body), r.choice((None, NOW_US)))
     check(raw, raw.row, (seed, "as bytes"))
-    assert raw.row is None or valid is VALID or "amount" in body or raw.row["amount_minor"] is not None
 
 
 @pytest.mark.parametrize("first", range(0, 2_000, 500))

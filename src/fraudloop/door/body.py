@@ -58,23 +58,26 @@ def scalars(
     refusals: list[Refusal] = []
     columns: dict[str, Scalar] = {}
     for name, value in flat(body):
-        column = whole_text(name)
+        column = name if name.isascii() else whole_text(name)
         field = names.get(column)
-        if isinstance(value, dict | list):
+        if type(value) is str:
+            if not value.isascii() and (whole := whole_text(value)) != value:
+                if field is not None:
+                    refusals.append(Refusal(hide(column), f"{field}.format", "holds half of a pair of surrogates, which is no text"))
+                    continue
+                value = whole
+        elif isinstance(value, dict | list):
             if field is not None:
                 refusals.append(Refusal(hide(column), f"{field}.format", "must be a single value, not an object or a list"))
                 continue
             try:
-                value = nested_text(value)
+                value = whole_text(nested_text(value))
             except (RecursionError, ValueError):
                 refusals.append(Refusal(hide(column), "body.depth", "is nested too deep"))
                 continue
-        if isinstance(value, str) and not value.isascii() and (whole := whole_text(value)) != value:
-            if field is not None:
-                refusals.append(Refusal(hide(column), f"{field}.format", "holds half of a pair of surrogates, which is no text"))
-                continue
-            value = whole
-        columns[column] = scalar(value)
+        elif type(value) is int:
+            value = scalar(value)
+        columns[column] = value
     present = {names[column] for column in columns if column in names} | {*given}
     for name in required:
         if name not in present and not any(r.rule.startswith(f"{name}.") for r in refusals):

@@ -37,9 +37,9 @@ _RECORD: Final = Record(
 
 @dataclass(frozen=True, slots=True)
 class ProfileAdmission:
-    """row: the canonical profile (PROFILE_SCHEMA, times in microseconds), or None if it was refused; refusals say why."""
+    """profile: the canonical profile (PROFILE_SCHEMA, times in microseconds), or None if it was refused; refusals say why."""
 
-    row: Row | None
+    profile: Row | None
     refusals: tuple[Refusal, ...] = ()
     notes: Counter[str] = field(default_factory=Counter)
 
@@ -52,7 +52,7 @@ def admit_profile(
     now_us: if given, a profile dated further ahead of it than a clock may be off is refused. entities: if given, those that
     there are; a profile of another one is refused. tokens: the key for card numbers in the id; None is the default key.
 
-    >>> admit_profile({"entity": "customer", "customer_id": "c1", "time": "2026-01-31", "country": "DEU"}).row["home_country"]
+    >>> admit_profile({"entity": "customer", "customer_id": "c1", "time": "2026-01-31", "country": "DEU"}).profile["home_country"]
     'DE'
     >>> [(r.field, r.rule) for r in admit_profile({"entity": "ship", "id": "c1", "time": "2026-01-31"}, entities=["customer"]).refusals]
     [('entity', 'entity.unknown')]

@@ -63,6 +63,8 @@ Read = Callable[[Any], Any]
 
 _REQUIRED: Final = ("transaction_id", "timestamp", "amount")
 _DEGREES: Final = {"latitude": 90, "longitude": 180, "home_latitude": 90, "home_longitude": 180}
+#: Ids become tokens, numbers show no text: no card number is refused in them.
+_NOT_LOOKED_AT: Final = NO_TEXT | {*ID_FIELDS}
 _DOUBLE = struct.Struct("<d")
 _NO_NOTES: Final[Mapping[str, int]] = MappingProxyType({})
 _POWERS: Final = tuple(10**n for n in range(10))
@@ -158,7 +160,7 @@ class _Columns:
         self.names.update({column: name for name, column in mapped.items()})
         self._needed = dict.fromkeys(mapped.values())
         self._aliased = [
-            (name, (name, *others))
+            (name, tuple(column for column in (name, *others) if column not in self._needed))
             for name, others in FIELDS.items()
             if shape.aliases and name not in shape.fields and name not in shape.constants and name not in shape.ignore
         ]
@@ -290,10 +292,13 @@ class _Columns:
             if text is not None and len(text) > 12 and holds_card(text):
                 got[name] = self.tokens.token(text)
                 notes["card_number.tokenised"] += 1
-        looked_at = dict.fromkeys(c for n, c in fields.items() if n not in ID_FIELDS and n not in NO_TEXT)
+        looked_at = dict.fromkeys([c for n, c in fields.items() if n not in _NOT_LOOKED_AT])
         used = {*fields.values()}
-        looked_at |= dict.fromkeys(c for c in columns if c not in used)
-        refusals += [Refusal(hide(column), CARD_RULE, CARD_REASON) for column in looked_at if card_in(columns[column])]
+        looked_at |= dict.fromkeys([c for c in columns if c not in used])
+        for column in looked_at:
+            given = columns[column]
+            if (len(given) > 12 if type(given) is str else given is not None) and card_in(given):
+                refusals.append(Refusal(hide(column), CARD_RULE, CARD_REASON))
         if refusals:
             return Admission(None, tuple(refusals), notes)
         return Admission(self._complete(got, notes), (), notes)
@@ -331,11 +336,11 @@ class _Columns:
         """`Shape.resolve` for these columns."""
         shape = self.shape
         fields = {**shape.fields}
-        taken = {*shape.fields.values(), *shape.extra.values()}
         for name, candidates in self._aliased:
-            first = next((c for c in candidates if c in columns and c not in taken), None)
-            if first is not None:
-                fields[name] = first
+            for column in candidates:
+                if column in columns:
+                    fields[name] = column
+                    break
         return {**fields, **shape.extra}
 
     # --- the table's way --------------------------------------------------------------------------------------------

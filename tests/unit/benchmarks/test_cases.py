@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import (
     bench_algorithms,
+    bench_door,
     bench_fold,
     bench_fold_vs,
     bench_handbook,
@@ -30,13 +31,22 @@ from fraudloop.training.config import TrainConfig
 from fraudloop.training.folds import Dataset
 from tests.worlds import FEATURES, feature_table
 
-CASES = {"algorithms", "fold", "fold_vs", "scoring", "handbook", "index", "personal", "reasons", "rules", "service"}
+CASES = {"algorithms", "door", "fold", "fold_vs", "scoring", "handbook", "index", "personal", "reasons", "rules", "service"}
 
 
 def test_the_cases_are_those_of_the_page() -> None:
     assert {path.stem.removeprefix("bench_") for path in run.find(run.FOLDER, [])} == CASES
     page = (run.FOLDER / "README.md").read_text("utf-8")
     assert all(f"| `{name}` |" in page for name in CASES)
+
+
+def test_the_door_is_timed_on_bodies_that_its_exact_way_reads_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = bench_door.main(quick=True)
+    calls, bodies = figures["calls"], figures["bodies"]
+    assert isinstance(calls, dict) and isinstance(bodies, dict)
+    assert min(calls.values()) > 0 and len(bodies) == len(bench_door.UNUSUAL) + len(bench_door.REFUSED)
+    assert calls["an ordinary body, decoded"] < calls["a table of one row"] / 100
+    assert "Bodies that are not ordinary" in capsys.readouterr().out
 
 
 def test_the_fold_is_timed_and_its_state_measured(capsys: pytest.CaptureFixture[str]) -> None:
