@@ -48,7 +48,11 @@ def pages() -> dict[str, str]:
         "errors.md": {"errors": "\n".join(error_table())},
         "features.md": {"presets": "\n".join(presets())},
         "reasons.md": {"codes": "\n".join(reason_codes())},
-        "rules.md": {"operators": "\n".join(operators()), "rules": "\n".join(shipped_rules()), "fallback": "\n".join(rules_table("fallback"))},
+        "rules.md": {
+            "operators": "\n".join(operators()),
+            "rules": "\n".join(shipped_rules()),
+            "fallback": "\n".join(rules_table("fallback")),
+        },
     }
     return {name: _filled((PAGES / name).read_text("utf-8"), parts) for name, parts in made.items()}
 

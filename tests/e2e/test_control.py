@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fraudloop.cli.main import run
+from fraudloop.cli.remote import Remote
 from tests.family import payment, serving
 
 MINE = """
@@ -72,7 +73,8 @@ def test_what_decides_is_changed_by_commands_and_told_by_the_log(tmp_path: Path,
             ("country", "KP"),
             ("customer", "c-9"),
         ]
-        blocked = served.ask("POST", "/score_transaction", payment(1, device={"id": "d-bad"}))[1]
+        with Remote(at[1]) as service:
+            blocked = service.call("POST", "/score_transaction", payment(1, device={"id": "d-bad"}))
         assert blocked["decision"] == "decline" and blocked["reasons"][0]["source"] == "block:device"
         assert ran("lists", "remove", "block", "device", "d-bad", *about)[0] == 0
         assert ran("lists", "remove", "block", "device", "d-bad", *about)[0] == 2

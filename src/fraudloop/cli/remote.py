@@ -53,6 +53,7 @@ class Remote:
         if key is not None:
             self._headers["authorization"] = f"Bearer {key}"
         try:
+            self._connection: http.client.HTTPConnection
             if parts.scheme == "https":
                 self._connection = http.client.HTTPSConnection(
                     parts.hostname, parts.port, timeout=timeout_s, context=ssl.create_default_context()
