@@ -46,7 +46,7 @@ class Served:
         """One request on a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
-            connection.request(method, path, None if body is None else json.dumps(body))
+            connection.request(method, path, None if body is None else json.dumps(body), {"content-type": "application/json"})
             answer = connection.getresponse()
             text = answer.read()
             return answer.status, json.loads(text) if text.startswith(b"{") else {"text": text.decode()}
@@ -159,7 +159,7 @@ class Load:
                 try:
                     if connection is None:
                         connection = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=20)
-                    connection.request("POST", "/score_transaction", text)
+                    connection.request("POST", "/score_transaction", text, {"content-type": "application/json"})
                     answer = connection.getresponse()
                     data = answer.read()
                 except (OSError, http.client.HTTPException):

@@ -41,6 +41,7 @@ VALID: dict[str, Any] = {
     "country": "DE", "is_online": True, "location": {"latitude": 52.5, "longitude": 13.4}, "device": {"id": "d-1", "type": "phone", "ip": "10.1.2.3"}, "status": "authorised", "note": "thanks", "risk": 0.5,
     "points": 5, "channel": "web",
 }  # fmt: skip
+NUMBERS = ("amount_minor", "amount_base", "timestamp", "received_at")
 LABEL = {"transaction_id": "t-1", "is_fraud": True, "source": "review", "known_at": "2026-01-31T12:00:00Z", "reason": "seen"}
 PROFILE = {
     "entity": "customer",
@@ -147,10 +148,12 @@ def check(found: Any, got: object, where: object) -> None:
     for refusal in found.refusals:
         assert refusal.field.isprintable() and refusal.rule and refusal.reason, where
     json.dumps([[r.field, r.rule, r.reason] for r in found.refusals], ensure_ascii=False).encode()
-    told = repr((got, found.refusals, dict(found.notes)))
+    # An amount or a time is a number whatever its digits are; nobody's card is looked for in it.
+    shown = {name: value for name, value in got.items() if name not in NUMBERS} if isinstance(got, dict) else got
+    told = repr((shown, found.refusals, dict(found.notes)))
     assert not any(card in told for card in CARDS), where
     if got is not None:
-        told.encode()
+        repr(got).encode()
 
 
 def attempt(seed: int) -> None:

@@ -26,6 +26,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from enum import StrEnum
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -94,6 +95,12 @@ class Rule:
         }
 
 
+@lru_cache(maxsize=64)
+def _hash_of(rules: RuleSet) -> str:
+    """Asked for with every batch that is decided, and a millisecond to make."""
+    return hashlib.sha256(json.dumps(rules.to_dict(), sort_keys=True).encode()).hexdigest()[:32]
+
+
 @dataclass(frozen=True, slots=True)
 class RuleSet:
     """Rules in the order in which their reasons are told."""
@@ -104,7 +111,7 @@ class RuleSet:
     @property
     def hash(self) -> str:
         """32 hex digits of all that the set means."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:32]
+        return _hash_of(self)
 
     def in_state(self, *states: State) -> RuleSet:
         """The rules in these states."""

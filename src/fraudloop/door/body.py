@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fraudloop.door.pan import MAY_HOLD_PAN, hide, holds_pan
+from fraudloop.door.pan import DIGITS_MIN, MAY_HOLD_PAN, hide, holds_pan, is_pan
 from fraudloop.door.value import Scalar
 from fraudloop.errors import ColumnMapError
 from fraudloop.limits import COLUMNS_MAX
@@ -65,7 +65,7 @@ def scalars(
                 refusals.append(Refusal(hide(column), f"{field}.format", "must be a single value, not an object or a list"))
                 continue
             try:
-                value = json.dumps(value, ensure_ascii=False)
+                value = nested_text(value)
             except (RecursionError, ValueError):
                 refusals.append(Refusal(hide(column), "body.depth", "is nested too deep"))
                 continue
@@ -109,6 +109,11 @@ def whole_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def nested_text(value: object) -> str:
+    """A list or object as one text, in which card numbers are looked for. RecursionError, ValueError: it cannot be written."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def flat(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The fields of a body, those of objects with dotted names, one level deep."""
     out = []
@@ -121,7 +126,13 @@ def flat(body: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def holds_card(text: str) -> bool:
-    """Whether a card number stands in a text of 13 or more characters."""
+    """Whether a card number stands in a text: `pan.holds_pan`, with a quick answer for most.
+
+    >>> holds_card("1541815603606036480"), holds_card("4111 1111 1111 1111")
+    (False, True)
+    """
+    if text.isdecimal() and text.isascii():
+        return len(text) >= DIGITS_MIN and is_pan(text)
     if _THIRTEEN not in text.encode("utf-8", "replace").translate(_DIGITS, _BETWEEN):
         return False
     return MAY_HOLD_PAN.search(text) is not None and holds_pan(text)
@@ -133,4 +144,4 @@ def card_in(value: Scalar) -> bool:
         return len(value) > 12 and holds_card(value)
     if isinstance(value, bool) or value is None or not 1e12 <= value < 2.0**64:
         return False
-    return holds_pan(str(int(value)))
+    return is_pan(str(int(value)))

@@ -36,7 +36,7 @@ from fraudloop.domain.transaction import (
 )
 from fraudloop.door import value as values
 from fraudloop.door.body import Refusal as Refusal
-from fraudloop.door.body import Strange, card_in, check_time, holds_card, read_object, scalar, scalars
+from fraudloop.door.body import Strange, card_in, check_time, holds_card, nested_text, read_object, scalar, scalars
 from fraudloop.door.canonical import BODY_VERSION
 from fraudloop.door.pan import TokenKey, hide
 from fraudloop.door.rates import BASE_SCALE, RateTable
@@ -162,6 +162,7 @@ class _Columns:
             for name, others in FIELDS.items()
             if shape.aliases and name not in shape.fields and name not in shape.constants and name not in shape.ignore
         ]
+        self._glance = quick
         self._quick = {column: (name, quick[name]) for column, name in self.names.items()}
         self._inside: dict[str, dict[str, tuple[str, Read]]] = {}
         for column, found in self._quick.items():
@@ -232,8 +233,9 @@ class _Columns:
         row["timestamp"] = time_us = moment[0]
         if moment[1] is not None and "utc_offset" not in got:
             row["utc_offset"] = moment[1]
+        notes = _NO_NOTES
         if (row["latitude"] is None) != (row["longitude"] is None) or (row["home_latitude"] is None) != (row["home_longitude"] is None):
-            raise Strange
+            notes = Counter(_whole_places(row))
         row["amount_minor"] = minor
         base, row["rate_version"] = self._to_base(minor, currency, time_us)
         row["amount_base"] = base
@@ -243,7 +245,9 @@ class _Columns:
             row["flow"] = DEFAULT_FLOW
         if self._zone != "UTC":
             row["zone_offset"] = values.zone_offset(time_us, self._zone)
-        return Admission(row) if base is not None else Admission(row, (), _without_rate(currency))
+        if base is None:
+            notes = {**notes, **_without_rate(currency)}
+        return Admission(row, (), notes)
 
     def _minor(self, amount: Any, exponent: int) -> int | None:
         """Minor units of an amount that is not plainly a float."""
@@ -262,23 +266,16 @@ class _Columns:
         fields = self._fields(columns)
         got: dict[str, Any] = {}
         wrong = set()
-        for name, read in self._exact.items():
+        for name in self._exact:
             column = fields.get(name)
             if column is None and name not in shape.constants:
                 continue
             given = shape.constants[name] if column is None else columns[column]
             try:
                 if name == "amount":
-                    exponent = self._exponents.get(got.get("currency") or "", self._exponent_else)
-                    got[name] = values.amount(given, exponent, round_finer=shape.round_finer, negative=shape.negative)
-                elif name == "timestamp":
-                    given_offset = "utc_offset" in fields or "utc_offset" in shape.constants
-                    got[name] = self._time(name, column or name, given, not given_offset)
-                elif name == "received_at":
-                    moment = self._time(name, column or name, given, False)
-                    got[name] = None if moment is None else moment[0]
+                    got[name] = self._minor(given, self._exponents.get(got.get("currency") or "", self._exponent_else))
                 else:
-                    got[name] = read(given)
+                    got[name] = self._read(name, column or name, given, fields)
             except Wrong as error:
                 wrong.add(name)
                 refusals += [Refusal(hide(column or name), f"{name}.{rule}", reason) for rule, reason in error.faults]
@@ -307,10 +304,7 @@ class _Columns:
         row["timestamp"], row["amount_minor"] = time_us, got["amount"]
         if "utc_offset" not in got:
             row["utc_offset"] = own
-        for a, b in PLACES:
-            if (row[a] is None) != (row[b] is None):
-                notes["place.half"] += 1
-                row[a] = row[b] = None
+        notes.update(_whole_places(row))
         currency = got.get("currency")
         row["amount_base"], row["rate_version"] = self._to_base(got["amount"], currency, time_us)
         if row["amount_base"] is None:
@@ -320,12 +314,18 @@ class _Columns:
         row["zone_offset"] = values.zone_offset(time_us, self._zone)
         return row
 
-    def _time(self, name: str, column: str, value: Scalar, offset: bool) -> tuple[int, int | None] | None:
-        check_time(name, column, value, self.shape.unit)
+    def _read(self, name: str, column: str, value: Scalar, fields: Mapping[str, str]) -> Any:
+        """At a glance, and closely what that is not sure of or finds wrong. ColumnMapError for what no time can be."""
+        try:
+            return self._glance[name](value)
+        except (Strange, Wrong):
+            if name not in ("timestamp", "received_at"):
+                return self._exact[name](value)
         shape = self.shape
-        if value is None:
-            return None
-        return values.time(value, zone=shape.zone, unit=shape.unit, ambiguous=shape.ambiguous, offset=offset)
+        check_time(name, column, value, shape.unit)
+        offset = name == "timestamp" and not ("utc_offset" in fields or "utc_offset" in shape.constants)
+        moment = values.time(value, zone=shape.zone, unit=shape.unit, ambiguous=shape.ambiguous, offset=offset)
+        return moment if name == "timestamp" or moment is None else moment[0]
 
     def _fields(self, columns: Mapping[str, Any]) -> dict[str, str]:
         """`Shape.resolve` for these columns."""
@@ -525,15 +525,28 @@ def _small_number(value: Any, exact: Read) -> Any:
 
 
 def _no_card(value: object) -> None:
-    """Strange if a card number might be in it."""
+    """Strange if a card number is in a value that is dropped, or might be."""
     if type(value) is str:
         if len(value) > 12 and holds_card(value):
             raise Strange
     elif isinstance(value, int | float):
-        if not -1e12 < value < 1e12:
+        if not -1e12 < value < 1e12 and card_in(scalar(value)):
             raise Strange
     elif value is not None:
-        raise Strange
+        try:
+            text = nested_text(value)
+        except (RecursionError, ValueError) as error:
+            raise Strange from error
+        if holds_card(text):
+            raise Strange
+
+
+def _whole_places(row: Row) -> list[str]:
+    """Leave out places of which one half is given alone; a note for each."""
+    halves = [(a, b) for a, b in PLACES if (row[a] is None) != (row[b] is None)]
+    for a, b in halves:
+        row[a] = row[b] = None
+    return ["place.half"] * len(halves)
 
 
 def _without_rate(currency: str | None) -> dict[str, int]:

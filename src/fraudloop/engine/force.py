@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -74,14 +75,20 @@ def compile_active(rules: RuleSet, features: FeatureSet, lists: Mapping[str, Nam
     return rules.compile(vocabulary(features), frozenset(lists))
 
 
+def with_fallback(rules: RuleSet) -> RuleSet:
+    """The rules in force and, behind them, the shipped ones for when there is no model."""
+    own = {rule.id for rule in rules.rules}
+    return RuleSet(rules.name, (*rules.rules, *(rule for rule in RuleSet.load("fallback").rules if rule.id not in own)))
+
+
 def in_force(state: State, slots: Slots, secret: bytes, why: tuple[str, ...] = ()) -> InForce:
     """All that decides, as the state has it."""
     features, lists = state.features, lists_of(state)
     policy_hash = state.active["policy"][1].hash or ""
-    try:
-        fallback = compile_active(RuleSet.load("fallback"), features, lists)
-    except RuleError:
-        fallback = None
+    fallback = None
+    if slots.champion is None:
+        with contextlib.suppress(RuleError):  # features of one's own may lack what the shipped rules read
+            fallback = compile_active(with_fallback(rules_of(state)), features, lists)
     return InForce(
         features, features.hash[:SHORT], compile_active(rules_of(state), features, lists), policy_of(state), policy_hash[:SHORT], build_id(), secret,
         champion=slots.champion, canary=slots.canary, canary_share=slots.canary_share, fallback=fallback, lists={name: named.entries for name, named in lists.items()}, entries=state.entries,
