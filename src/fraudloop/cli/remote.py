@@ -54,7 +54,6 @@ class Remote:
             self._headers["authorization"] = f"Bearer {key}"
         self._connection: http.client.HTTPConnection
         try:
-            self._connection: http.client.HTTPConnection
             if parts.scheme == "https":
                 self._connection = http.client.HTTPSConnection(
                     parts.hostname, parts.port, timeout=timeout_s, context=ssl.create_default_context()
