@@ -167,9 +167,9 @@ class Supervisor:
             self._active = await self._start("active")
         active = self._active
         await active.word.wait()
-        if active.said == "active":
+        if active.said == "active" and active.process.returncode is None:
             self._say(f"taken over in {time.monotonic() - begin:.2f} s")
-        if self._with_standby and self._standby is None and not self._is_stopping() and active.process.returncode is None:
+        if self._with_standby and self._standing_by() is None and not self._is_stopping():
             self._standby = await self._start("standby")
 
     def _standing_by(self) -> Child | None:

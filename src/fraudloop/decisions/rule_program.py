@@ -314,7 +314,39 @@ def _choose(op: int, s: Floats, t: Floats, size: int) -> None:
             s[i] = max(a, b)
 
 
+@njit
+def settle(
+    answers: NDArray[np.int8],
+    acts: NDArray[np.int8],
+    scores: Floats,
+    hits: NDArray[np.bool_],
+    unknown: NDArray[np.bool_],
+    asked: NDArray[np.int8],
+    change: Floats,
+) -> None:
+    """What the answers ask for. acts: int8 [rules, 5]: 1 if unknown counts as a hit; the outcome of a hit; that of an unknown; 1 if the rule is
+    live; 1 if an allow entry does not override it. asked: int8 [2, n], of all live rules and of those. Scores are added in the order of rules."""
+    for rule in range(answers.shape[0]):
+        for i in range(answers.shape[1]):
+            answer = answers[rule, i]
+            absent = answer == 2
+            hit = answer == 1 or (absent and acts[rule, 0] == 1)
+            hits[rule, i] = hit
+            unknown[rule, i] = absent
+            if acts[rule, 3] == 1:
+                wants = acts[rule, 1] if hit else 0
+                if absent:
+                    wants = max(wants, acts[rule, 2])
+                asked[0, i] = max(asked[0, i], wants)
+                if acts[rule, 4] == 1:
+                    asked[1, i] = max(asked[1, i], wants)
+                if hit:
+                    change[i] += scores[rule]
+
+
 def warm() -> None:
     """Compile the evaluator."""
+    none = np.zeros((1, 1), bool)
+    settle(np.zeros((1, 1), np.int8), np.zeros((1, 5), np.int8), np.zeros(1), none, none, np.zeros((2, 1), np.int8), np.zeros(1))
     condition = Call("not", (InSet(Name("a", Type.NUMBER, 1), (1.0,), Type.FLAG, 1),), Type.FLAG, 1)
     compile_rules([condition]).run(lambda _: np.zeros(1), lambda _: [], {}, 1)

@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.decisions.rule_language import Expression, Type, names_in, parse
-from fraudloop.decisions.rule_program import UNKNOWN, YES, Program, compile_rules
+from fraudloop.decisions.rule_program import Program, compile_rules, settle
 from fraudloop.decisions.toml_text import to_toml
 from fraudloop.domain.definitions import FeatureDefinition, FeatureSet, Kind
 from fraudloop.domain.outcome import Outcome
@@ -192,25 +192,27 @@ class CompiledRules:
 
     rules: RuleSet
     program: Program
+    _acts: NDArray[np.int8] = field(init=False, repr=False, compare=False)
+    _scores: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        acts = [
+            (
+                rule.unknown is Unknown.YES, int(rule.outcome or 0), Outcome.REVIEW if rule.unknown is Unknown.REVIEW else 0, rule.state is State.LIVE,
+                not rule.overridable,
+            )
+            for rule in self.rules.rules
+        ]  # fmt: skip
+        object.__setattr__(self, "_acts", np.array(acts, np.int8).reshape(len(acts), 5))
+        object.__setattr__(self, "_scores", np.array([rule.score for rule in self.rules.rules], np.float64))
 
     def verdicts(self, answers: NDArray[np.int8]) -> Verdicts:
         """What the answers of the program, int8 [rules, n], ask for."""
-        hits = np.empty(answers.shape, bool)
         n = answers.shape[1]
-        outcome, firm, change = np.zeros(n, np.int8), np.zeros(n, np.int8), np.zeros(n)
-        for at, rule in enumerate(self.rules.rules):
-            unknown = answers[at] == UNKNOWN
-            hits[at] = (answers[at] == YES) | (unknown & (rule.unknown is Unknown.YES))
-            if rule.state is not State.LIVE:
-                continue
-            asked = np.where(hits[at] & (rule.outcome is not None), int(rule.outcome or 0), 0)
-            if rule.unknown is Unknown.REVIEW:
-                asked = np.where(unknown, int(Outcome.REVIEW), asked)
-            outcome = np.maximum(outcome, asked).astype(np.int8)
-            if not rule.overridable:
-                firm = np.maximum(firm, asked).astype(np.int8)
-            change += np.where(hits[at], rule.score, 0.0)
-        return Verdicts(hits, answers == UNKNOWN, outcome, firm, change)
+        hits, unknown = np.empty(answers.shape, bool), np.empty(answers.shape, bool)
+        asked, change = np.zeros((2, n), np.int8), np.zeros(n)
+        settle(answers, self._acts, self._scores, hits, unknown, asked, change)
+        return Verdicts(hits, unknown, asked[0], asked[1], change)
 
 
 @dataclass(frozen=True, slots=True)

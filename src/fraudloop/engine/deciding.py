@@ -63,11 +63,19 @@ class InForce:
     places: Mapping[str, int] = field(init=False, repr=False)
     live: tuple[tuple[int, Rule], ...] = field(init=False, repr=False)
     acting: CompiledRules = field(init=False, repr=False)
+    #: By place of a live rule its id, and the reason that a hit gives.
+    told: Mapping[int, tuple[str, Reason]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         acting = self.rules if self.champion is not None or self.fallback is None else self.fallback
         object.__setattr__(self, "places", {name: at for at, name in enumerate(self.features.names)})
         object.__setattr__(self, "acting", acting)
+        told = {
+            at: (rule.id, Reason(f"rule:{rule.id}", rule.reason, rule.score or None, "rule"))
+            for at, rule in enumerate(acting.rules.rules)
+            if rule.state is State.LIVE
+        }
+        object.__setattr__(self, "told", told)
         object.__setattr__(self, "live", tuple((at, rule) for at, rule in enumerate(acting.rules.rules) if rule.state is State.LIVE))
 
     @property
@@ -248,9 +256,7 @@ def decisions_of(
     """What is logged and answered of each payment."""
     made = judged.decisions
     n = len(made.outcome)
-    hit_any = np.zeros(n, bool)
-    for number, _ in in_force.live:
-        hit_any |= judged.verdicts.hits[number]
+    hit = _hits_of(in_force, judged)
     whole = np.ascontiguousarray(vectors.values)
     width = whole.shape[1] * 8
     raw = whole.tobytes()
@@ -260,18 +266,18 @@ def decisions_of(
     scores = [None if score != score else score for score in judged.score.tolist()]
     risks = [None if risk != risk else risk for risk in made.risk_score.tolist()]
     columns: Any = zip(
-        made.outcome.tolist(), made.tier.tolist(), made.decided.tolist(), scores, risks, hit_any.tolist(), judged.lacks.tolist(), told,
+        made.outcome.tolist(), made.tier.tolist(), made.decided.tolist(), scores, risks, judged.lacks.tolist(), told,
         vectors.status.tolist(), vectors.approximate.tolist(), made.control.tolist(), by, latency_us, strict=True,
     )  # fmt: skip
     listed = judged.listed.found
     out = []
-    for at, (outcome, tier, decided, score, risk, hit, lacks, own, status, approximate, let, (model, slot, method), latency) in enumerate(
+    for at, (outcome, tier, decided, score, risk, lacks, own, status, approximate, let, (model, slot, method), latency) in enumerate(
         columns
     ):
         hits: tuple[str, ...] = ()
         reasons: Sequence[Reason] = own or ()
-        if hit or lacks or at in listed:
-            hits, before = _people(in_force, judged, at, lacks)
+        if at in hit or lacks or at in listed:
+            hits, before = _people(judged, at, lacks, hit.get(at, ()))
             reasons = (*before, *reasons)
         out.append(
             Decision(
@@ -282,16 +288,26 @@ def decisions_of(
     return out
 
 
-def _people(in_force: InForce, judged: Judged, at: int, lacks: int) -> tuple[tuple[str, ...], list[Reason]]:
+def _hits_of(in_force: InForce, judged: Judged) -> dict[int, list[tuple[str, Reason]]]:
+    """The live rules that hit, by payment, each with the reason that it gives."""
+    out: dict[int, list[tuple[str, Reason]]] = {}
+    rules, rows = np.nonzero(judged.verdicts.hits)
+    told = in_force.told
+    for rule, row in zip(rules.tolist(), rows.tolist(), strict=True):
+        if rule in told:
+            out.setdefault(row, []).append(told[rule])
+    return out
+
+
+def _people(judged: Judged, at: int, lacks: int, hit: Sequence[tuple[str, Reason]]) -> tuple[tuple[str, ...], list[Reason]]:
     """The live rules that hit a payment, and the reasons that lists, lacks and rules give."""
     out = [
-        Reason(f"{hit.list}_list", f"this {hit.entity} is on the {hit.list} list", None, hit.code)
-        for hit in judged.listed.found.get(at, ())
+        Reason(f"{found.list}_list", f"this {found.entity} is on the {found.list} list", None, found.code)
+        for found in judged.listed.found.get(at, ())
     ]
-    out += [Reason(code, _LACK_TEXTS[code], None, "payment") for code, bit in LACKS.items() if lacks & bit]
-    found = [rule for number, rule in in_force.live if judged.verdicts.hits[number, at]]
-    out += [Reason(f"rule:{rule.id}", rule.reason, rule.score or None, "rule") for rule in found]
-    return tuple(rule.id for rule in found), out
+    if lacks:
+        out += [Reason(code, _LACK_TEXTS[code], None, "payment") for code, bit in LACKS.items() if lacks & bit]
+    return tuple([name for name, _ in hit]), [*out, *(reason for _, reason in hit)]
 
 
 _LACK_TEXTS: Final[Mapping[str, str]] = {

@@ -195,9 +195,9 @@ class Engine:
         if not tickets:
             self.beside.turn(self.in_force)
             return
-        begin = time.perf_counter_ns()
+        begin = time.thread_time_ns()
         fresh = self._fresh(tickets)
-        at_ids = time.perf_counter_ns()
+        at_ids = time.thread_time_ns()
         if not fresh:
             return
         state, in_force = self.state, self.in_force
@@ -206,17 +206,17 @@ class Engine:
         assert state.fold is not None, "features are active"
         events = state.events(rows, received)
         vectors = state.fold.step(events)
-        at_fold = time.perf_counter_ns()
+        at_fold = time.thread_time_ns()
         judged = judge(in_force, rows, received, vectors)
-        at_judge = time.perf_counter_ns()
-        until = at_judge + self.limits.reason_ns_max
+        at_judge = time.thread_time_ns()
+        until = time.perf_counter_ns() + self.limits.reason_ns_max
         told = reasons_of(in_force, judged, vectors.values, lambda: time.perf_counter_ns() < until)
-        at_reasons = now = time.perf_counter_ns()
+        at_reasons, now = time.thread_time_ns(), time.perf_counter_ns()
         made = decisions_of(in_force, judged, vectors, told, [(now - ticket.arrived_ns) // 1_000 for ticket in fresh])
         records = state.records(
             rows, events, received, [made_ if ticket.decide else None for made_, ticket in zip(made, fresh, strict=True)]
         )
-        at_records = time.perf_counter_ns()
+        at_records = time.thread_time_ns()
         try:
             first = self.log.append(self.log.epoch, [encode(record) for record in records])
         except FraudloopError as error:
@@ -229,7 +229,7 @@ class Engine:
         self.flights.append(flight)
         self.flusher.wanted()
         self.beside.note(in_force, judged, rows, vectors.values, received[-1])
-        at_append = time.perf_counter_ns()
+        at_append = time.thread_time_ns()
         self.cost_ns += _COST_WEIGHT * ((at_append - begin) / len(tickets) - self.cost_ns)
         if self.counters.batches % SAMPLED == 0:
             self.counters.features(vectors.values)

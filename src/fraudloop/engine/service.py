@@ -38,6 +38,7 @@ from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
 from fraudloop.ledger.personal import Sealing, Vault
 from fraudloop.ledger.records import Activated, Changed, Configured, Reason, Record, Transacted, decode_all, encode
+from fraudloop.ledger.simulated import SimulatedFiles
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
 from fraudloop.telemetry import Progress, silent
@@ -416,17 +417,20 @@ def warm(state: State, in_force: InForce) -> None:
     """Decide made payments on a scratch state, so that no first customer waits for machine code."""
     scratch = State(state.key, columns=state.columns)
     scratch.use(Fold(compile_plan(state.features)))
+    if state.sealing is not None:
+        scratch.sealing, scratch.vault = state.sealing, Vault.open(SimulatedFiles())
+    assert scratch.fold is not None
     for size in (1, 8, 40):
         rows: list[Row] = [
             {**dict.fromkeys(state.columns), "transaction_id": f"warm{at}", "timestamp": at, "customer_id": "warm", "merchant_id": "warm", "amount_minor": 1, "amount_base": 1}
             for at in range(size)
         ]  # fmt: skip
         times = list(range(size))
-        vectors = scratch.step(rows, times)
+        events = scratch.events(rows, times)
+        vectors = scratch.fold.step(events)
         judged = judge(in_force, rows, times, vectors)
         told = reasons_of(in_force, judged, vectors.values, lambda: True)
-        made = decisions_of(in_force, judged, vectors, told, times)
-        records = [Transacted(tuple(row.values()), 0, decision) for row, decision in zip(rows, made, strict=True)]
+        records = scratch.records(rows, events, times, decisions_of(in_force, judged, vectors, told, times))
         decode_all([encode(record) for record in records])
         scratch.known.put(scratch.fingerprints([str(row["transaction_id"]) for row in rows]), np.arange(size))
         scratch.known.get(scratch.fingerprints(["none"]))
