@@ -52,7 +52,11 @@ def pages() -> dict[str, str]:
         "features.md": {"presets": "\n".join(presets())},
         "reasons.md": {"codes": "\n".join(reason_codes())},
         "http.md": {"routes": "\n".join(http_routes()), "problems": "\n".join(http_problems()), "scopes": "\n".join(http_scopes())},
-        "rules.md": {"operators": "\n".join(operators()), "rules": "\n".join(shipped_rules())},
+        "rules.md": {
+            "operators": "\n".join(operators()),
+            "rules": "\n".join(shipped_rules()),
+            "fallback": "\n".join(rules_table("fallback")),
+        },
     }
     whole = {"metrics.md": metrics.page()}
     return {name: _filled((PAGES / name).read_text("utf-8"), parts) for name, parts in made.items()} | whole
@@ -166,12 +170,17 @@ def operators() -> Iterator[str]:
 
 def shipped_rules() -> Iterator[str]:
     """The shipped rules, and the lists that they look words up in."""
-    yield "| rule | when | then | |\n|---|---|---|---|"
-    for rule in RuleSet.load("default").rules:
-        yield f"| `{rule.id}` | `{rule.when}` | {rule.outcome.text if rule.outcome else rule.score} | {rule.reason} |"
+    yield from rules_table("default")
     yield "\n| list | version | entries | source |\n|---|---|---|---|"
     for named in shipped_lists().values():
         yield f"| `{named.name}` | {named.version} | {', '.join(sorted(named.entries))} | {named.source} |"
+
+
+def rules_table(name: str) -> Iterator[str]:
+    """The rules of a shipped set."""
+    yield "| rule | when | then | |\n|---|---|---|---|"
+    for rule in RuleSet.load(name).rules:
+        yield f"| `{rule.id}` | `{rule.when}` | {rule.outcome.text if rule.outcome else rule.score} | {rule.reason} |"
 
 
 def preset_names() -> list[str]:

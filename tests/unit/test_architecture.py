@@ -12,7 +12,7 @@ import pytest
 import fraudloop
 
 #: Rooms on the way of a decision, as docs/architecture.md lists them.
-SERVING = ("domain", "door", "features", "scoring", "decisions", "ledger", "api")
+SERVING = ("domain", "door", "features", "scoring", "decisions", "ledger", "api", "monitoring")
 
 TRAINING_LIBRARIES = {
     "pandas",

@@ -29,6 +29,7 @@ def test_every_field_has_its_variable() -> None:
         "FRAUDLOOP_ZONE": "Europe/Berlin",
         "FRAUDLOOP_TRACKING": "sqlite:///runs.db",
         "FRAUDLOOP_ARTIFACTS": "s3://bucket/prefix",
+        "FRAUDLOOP_API_KEY": "k",
         "FRAUDLOOP_DEBUG": "1",
     }
     assert set(env) == {"FRAUDLOOP_" + f.name.upper() for f in dataclasses.fields(Settings)}
@@ -42,6 +43,7 @@ def test_every_field_has_its_variable() -> None:
         zone="Europe/Berlin",
         tracking="sqlite:///runs.db",
         artifacts="s3://bucket/prefix",
+        api_key="k",
         debug=True,
     )
 
