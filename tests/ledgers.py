@@ -103,5 +103,6 @@ def write(files: Files, records: list[Record], seed: int = 1, *, segment_bytes: 
     while begin < len(records):
         end = begin + random.randint(1, most)
         log.append(log.epoch, [encode(record) for record in records[begin:end]])
+        log.flush()
         begin = end
     log.close()

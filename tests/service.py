@@ -90,7 +90,7 @@ class MemoryEngine:
             for field, bad, reason in (
                 ("transaction_id", not isinstance(name, str) or not name, "must be text"),
                 ("is_fraud", not isinstance(fraud, bool), "must be true or false"),
-                ("source", source not in SOURCE_RANKS, "is no source"),
+                ("source", not isinstance(source, str) or source not in SOURCE_RANKS, "is no source"),
             )
             if bad
         ]

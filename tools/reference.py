@@ -16,6 +16,9 @@ from typing import Any
 import typer
 
 from fraudloop import errors
+from fraudloop.api import metrics, problems
+from fraudloop.api.keys import SCOPES
+from fraudloop.api.routes import ROUTES, errors_of
 from fraudloop.cli.main import COMMANDS, build
 from fraudloop.decisions.lists import shipped_lists
 from fraudloop.decisions.reasons import CODES, MEANINGS, reasons
@@ -32,7 +35,7 @@ def main(check: bool) -> int:
     stale = 0
     for name, text in pages().items():
         path = PAGES / name
-        if path.read_text("utf-8") == text:
+        if path.exists() and path.read_text("utf-8") == text:
             continue
         stale += 1
         print(f"docs/reference/{name} " + ("is not as the code is; run python tools/reference.py" if check else "written"))
@@ -48,9 +51,11 @@ def pages() -> dict[str, str]:
         "errors.md": {"errors": "\n".join(error_table())},
         "features.md": {"presets": "\n".join(presets())},
         "reasons.md": {"codes": "\n".join(reason_codes())},
+        "http.md": {"routes": "\n".join(http_routes()), "problems": "\n".join(http_problems()), "scopes": "\n".join(http_scopes())},
         "rules.md": {"operators": "\n".join(operators()), "rules": "\n".join(shipped_rules())},
     }
-    return {name: _filled((PAGES / name).read_text("utf-8"), parts) for name, parts in made.items()}
+    whole = {"metrics.md": metrics.page()}
+    return {name: _filled((PAGES / name).read_text("utf-8"), parts) for name, parts in made.items()} | whole
 
 
 def _filled(text: str, parts: dict[str, str]) -> str:
@@ -120,6 +125,33 @@ def error_table() -> Iterator[str]:
     for kind in error_classes():
         parent = f"`{kind.__bases__[0].__name__}`" if kind is not FraudloopError else ""
         yield f"| `{kind.__name__}` | {parent} | {kind.exit_code} | {str(kind.__doc__).strip()} |"
+
+
+# --- HTTP --------------------------------------------------------------------------------------------------------
+
+
+def http_routes() -> Iterator[str]:
+    """A row for each route."""
+    yield "| | | scope | | errors |\n|---|---|---|---|---|"
+    for route in ROUTES:
+        own = [str(status) for status in errors_of(route) if status in route.errors]
+        yield f"| {route.method} | `{route.path}` | {f'`{route.scope}`' if route.scope else 'none'} | {route.summary}. {route.text} | {', '.join(own)} |"
+
+
+def http_problems() -> Iterator[str]:
+    """What each error is over the wire, by status."""
+    yield "| status | type | title | error |\n|---|---|---|---|"
+    rows: dict[tuple[int, str, str], list[str]] = {}
+    for kind, row in problems.KINDS.items():
+        rows.setdefault((row.status, row.slug, row.title), []).append(f"`{kind.__name__}`")
+    for (status, slug, title), names in sorted(rows.items()):
+        yield f"| {status} | `/docs#{slug}` | {title} | {', '.join(names)} |"
+
+
+def http_scopes() -> Iterator[str]:
+    yield "| scope | opens |\n|---|---|"
+    for name, text in SCOPES.items():
+        yield f"| `{name}` | {text} |"
 
 
 # --- presets -----------------------------------------------------------------------------------------------------

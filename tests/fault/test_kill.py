@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,12 +17,12 @@ from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import verify
 from fraudloop.settings import DEFAULT_HASH_KEY
 from tests.conftest import PROVE
-from tests.family import Load, clean_state, payments, serving, start, wait_for
+from tests.family import Load, Served, clean_state, payments, serving, start, wait_for
 
 KILLS = 50 if PROVE else 5
 
 
-def decided_by(served) -> int:  # type: ignore[no-untyped-def]
+def decided_by(served: Served) -> int:
     """The process that decides: it says so itself."""
     found: int = served.ask("GET", "/health")[1]["pid"]
     return found
@@ -30,7 +31,7 @@ def decided_by(served) -> int:  # type: ignore[no-untyped-def]
 @pytest.mark.timeout(900)
 def test_nothing_answered_is_lost_or_doubled_when_the_scorer_is_killed(tmp_path: Path) -> None:
     seed = int(os.environ.get("FRAUDLOOP_SEED", "0")) or random.randrange(1, 1 << 30)
-    print(f"FRAUDLOOP_SEED={seed}")
+    sys.stderr.write(f"FRAUDLOOP_SEED={seed}\n")
     chance = random.Random(seed)
     data = tmp_path / "data"
     with serving(data) as served:

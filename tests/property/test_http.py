@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from itertools import pairwise
+
 import httptools
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -10,7 +13,18 @@ from tests.unit.api.test_http import CHUNKED, GET, answers, opened, post
 
 HEADS = st.sampled_from([b"GET", b"POST", b"HEAD", b"PUT", b"OPTIONS", b"G\0T", b"\xff"])
 NAMES = st.sampled_from(
-    [b"Host", b"Content-Length", b"Transfer-Encoding", b"Connection", b"Expect", b"X-Request-Id", b"A", b"Upgrade", b"traceparent", b"Content-Length "]
+    [
+        b"Host",
+        b"Content-Length",
+        b"Transfer-Encoding",
+        b"Connection",
+        b"Expect",
+        b"X-Request-Id",
+        b"A",
+        b"Upgrade",
+        b"traceparent",
+        b"Content-Length ",
+    ]
 )
 VALUES = st.sampled_from([b"x", b"0", b"5", b"chunked", b"close", b"keep-alive", b"100-continue", b"", b"70", b"\xe4", b"1 1", b"id-1"])
 
@@ -41,7 +55,7 @@ def answered(pieces: list[bytes]) -> list[tuple[int, bytes, str | None]]:
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted(min(place, len(data)) for place in places), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(edges)]
 
 
 @given(st.lists(REQUESTS, min_size=1, max_size=6), st.lists(st.integers(0, 600), max_size=8))
@@ -81,8 +95,6 @@ def test_chunks_are_read_as_another_parser_reads_them(data: bytes) -> None:
     parser.feed_data(data)
     [(status, body, _)] = answered([data])
     assert told.done == 1
-    import json
-
     assert status == (200 if len(told.body) <= 64 else 413)
     if status == 200:
         assert json.loads(body)[3].encode("latin-1") == told.body

@@ -12,7 +12,7 @@ import pytest
 import fraudloop
 
 #: Rooms on the way of a decision, as docs/architecture.md lists them.
-SERVING = ("domain", "door", "features", "scoring", "decisions", "ledger")
+SERVING = ("domain", "door", "features", "scoring", "decisions", "ledger", "api")
 
 TRAINING_LIBRARIES = {
     "pandas",
@@ -63,6 +63,14 @@ def test_the_meaning_of_words_loads_no_library() -> None:
 @pytest.mark.parametrize("room", SERVING)
 def test_no_room_of_the_serving_path_loads_a_training_library(room: str) -> None:
     assert not loaded_by(*(f"import {name}" for name in modules_of(room))) & TRAINING_LIBRARIES
+
+
+def test_the_scorers_process_loads_no_web_framework_and_no_renderer() -> None:
+    assert not loaded_by("import fraudloop.api.scorer") & {"starlette", "uvicorn", "prometheus_client", "jinja2"}
+
+
+def test_the_client_loads_no_library() -> None:
+    assert not loaded_by("import fraudloop.client") & (HEAVY | {"msgspec"})
 
 
 def test_help_loads_no_library_of_any_command() -> None:

@@ -278,12 +278,16 @@ class Connection(asyncio.Protocol):
                 return
             data = bytes(self._buffer)
             self._buffer.clear()
-            since, served = self._since, self._server.counters.requests
-            self._take_all(data)
-            if self._body is not None and self._server.counters.requests == served:
-                self._since = since  # a slow head leaves its body the less time
+            self._resume(data)
             return
         self._take_all(data)
+
+    def _resume(self, data: bytes) -> None:
+        """Take requests of which the first began earlier: a slow head leaves its body the less time."""
+        since, served = self._since, self._server.counters.requests
+        self._take_all(data)
+        if self._body is not None and self._server.counters.requests == served:
+            self._since = since
 
     # --- requests ------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from math import ceil
+from typing import Any, Final
 
 import msgspec
 
 from fraudloop import errors as e
 from fraudloop.api.http import REASONS
+from fraudloop.domain.money import AmountError
 from fraudloop.door.row import Refusal
 
 PROBLEM: Final = b"application/problem+json"
@@ -52,6 +54,7 @@ KINDS: Final[dict[type[e.FraudloopError], Kind]] = {
     e.RefusedError: Kind(422, "refused", "Refused"),
     e.DefinitionError: Kind(422, "definition", "A definition is not understood"),
     e.ColumnMapError: Kind(422, "refused", "Refused"),
+    AmountError: Kind(422, "refused", "Refused"),
     e.DataError: Kind(422, "refused", "Refused"),
     e.RuleError: Kind(422, "rule", "A rule is not understood"),
     e.BundleError: Kind(422, "bundle", "The bundle cannot be used"),
@@ -108,7 +111,9 @@ def problem_of(error: e.FraudloopError, request_id: str | None = None) -> Proble
     """What is told of an error. Fields are named by `errors`, or by `field`, in the error's own fields."""
     kind = kind_of(type(error))
     found = error.fields.get("errors")
-    fields: tuple[FieldError, ...] = tuple(found) if isinstance(found, Sequence) and not isinstance(found, str) else ()
+    fields: tuple[FieldError, ...] = (
+        tuple(_field(one) for one in found) if isinstance(found, Sequence) and not isinstance(found, str) else ()
+    )
     if not fields:
         name = error.fields.get("field")
         if name is None and "transaction_id" in error.fields:
@@ -119,6 +124,11 @@ def problem_of(error: e.FraudloopError, request_id: str | None = None) -> Proble
             fields = (FieldError(str(name), f"{name}.{kind.slug}", str(error)),)
     detail = "the service met a defect; the request id finds it in the log" if kind.status == 500 else str(error)
     return Problem(TYPES + kind.slug, kind.title, kind.status, detail, fields, request_id)
+
+
+def _field(one: Any) -> FieldError:
+    """A field at fault, of the door's refusal as well."""
+    return one if isinstance(one, FieldError) else FieldError(one.field, one.rule, one.reason)
 
 
 def problem_of_wire(status: int, detail: str, field: str, request_id: str | None = None) -> Problem:
@@ -139,7 +149,7 @@ def headers_of(error: e.FraudloopError) -> bytes:
     status = kind_of(type(error)).status
     if status in (429, 503):
         wait = error.fields.get("retry_after_s", 1)
-        return b"retry-after: %d\r\n" % max(1, -(-int(float(wait) * 1000) // 1000) if isinstance(wait, int | float) else 1)
+        return b"retry-after: %d\r\n" % (max(1, ceil(wait)) if isinstance(wait, int | float) else 1)
     if status == 401:
         return b'www-authenticate: Bearer realm="fraudloop"\r\n'
     return b""

@@ -175,7 +175,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "POST", "/events", "events", "events", "Absorb events without deciding",
         "One event or a list of up to 1,000: payments (the default `kind`), labels and profiles, in order. Of a list, what is refused is named "
         "in the answer by its index, and the rest is absorbed. Labels need the scope `feedback`.",
-        {"anyOf": [wire.Absorbed, wire.AbsorbedMany]}, EVENTS, (409, 422), [{**_TX, "transaction_id": "t-1000"}], body_bytes_max=HTTP_BATCH_BYTES_MAX,
+        {"anyOf": [wire.Absorbed, wire.AbsorbedMany]}, EVENTS, (404, 409, 422), [{**_TX, "transaction_id": "t-1000"}], body_bytes_max=HTTP_BATCH_BYTES_MAX,
     ),
     Route(
         "POST", "/feedback", "feedback", "feedback", "Tell whether a payment was fraud",

@@ -270,7 +270,7 @@ class Scorer:
             self.refuse(connection, routed, error)
         except msgspec.ValidationError as error:
             self.refuse(connection, routed, fault(error))
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             self._told(connection, routed, problems.problem_of_wire(400, f"the body is not JSON: {error}", "body"))
         except Exception as error:  # noqa: BLE001 - the edge of a request: a defect is answered with an id, and logged with it
             self.parts.defect(error, connection.request_id.decode("latin-1"))

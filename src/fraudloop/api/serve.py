@@ -372,7 +372,7 @@ def refold_beside(process: Process, features: Any, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     wanted = folder / "features.json"
     wanted.write_bytes(msgspec.json.encode(features.to_dict()))
-    done = subprocess.run(process.refold(folder), check=False, capture_output=True, text=True)
+    done = subprocess.run(process.refold(folder), check=False, capture_output=True, text=True)  # noqa: S603 - our own command
     if done.returncode:
         raise FraudloopError(f"the fold ended with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
     newest = sorted(path for path in folder.iterdir() if path.name.isdigit())

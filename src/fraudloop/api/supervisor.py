@@ -144,7 +144,7 @@ class Supervisor:
         elif child is self._standby:
             self._say(f"process {child.process.pid} that stood by has ended ({_why(code)})")
             await self._pause(child)
-            if not self._is_stopping() and self._standby is child:
+            if not self._is_stopping() and child is self._standing_by():
                 self._standby = await self._start("standby")
         else:
             self._say(f"{child.role} has ended ({_why(code)})")
@@ -169,8 +169,11 @@ class Supervisor:
         await active.word.wait()
         if active.said == "active":
             self._say(f"taken over in {time.monotonic() - begin:.2f} s")
-        if self._with_standby and self._standby is None and not self._stopping and active.process.returncode is None:
+        if self._with_standby and self._standby is None and not self._is_stopping() and active.process.returncode is None:
             self._standby = await self._start("standby")
+
+    def _standing_by(self) -> Child | None:
+        return self._standby
 
     def _is_stopping(self) -> bool:
         return self._stopping

@@ -42,6 +42,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "models": ("fraudloop.cli.models", "The store of models: list, compare, judge, promote, roll back, and who did what."),
     "serve": ("fraudloop.cli.serve", "Decide payments over HTTP, in milliseconds, each on disk before it is answered."),
     "keys": ("fraudloop.cli.keys", "API keys: who may call the service, and what for."),
+    "ledger": ("fraudloop.cli.ledger", "The log of everything decided: verify, show, audit, index, export, let go, erase."),
     "replay": ("fraudloop.cli.replay", "Send past payments to a service, then hold what it decided to its log folded offline."),
     "decisions": ("fraudloop.cli.decisions", "What was decided of a payment and why; and the same made again from the log."),
     "doctor": ("fraudloop.cli.doctor", "What this machine has and lacks for each command."),

@@ -11,7 +11,7 @@ from fraudloop.cli.options import JsonOutput
 from fraudloop.cli.output import note, print_json, print_table
 from fraudloop.cli.publishing import DEFAULT_URL, DataFolder, Expected, Url, Who, Why, remote, show_change, show_history, told
 from fraudloop.control.policy import diff
-from fraudloop.decisions.policy import DecisionPolicy
+from fraudloop.decisions.policy import DecisionPolicy, Policy
 from fraudloop.pipelines.history import history as history_of
 
 app = typer.Typer(help="Which score leads to which outcome: check a policy, and put it in force.", no_args_is_help=True)
@@ -84,7 +84,11 @@ def _show(policy: DecisionPolicy, ending: str, *, as_json: bool) -> None:
     if as_json:
         print_json({"hash": policy.hash, "policy": policy.to_dict(), "thresholds_by_amount": {str(a): t for a, t in by_amount.items()}})
         return
-    named = [("", policy.tiers), ("little history", policy.cold_start and policy.cold_start.policy), ("state gone", policy.degraded)]
+    named: list[tuple[str, Policy | None]] = [
+        ("", policy.tiers),
+        ("little history", None if policy.cold_start is None else policy.cold_start.policy),
+        ("state gone", policy.degraded),
+    ]
     rows = [(who or "everybody", t.challenge, t.review, t.decline) for who, t in named if t is not None]
     print_table(
         f"policy {policy.name!r}, version {policy.hash[:12]}{ending}", ("for", "challenge above", "review above", "decline above"), rows

@@ -52,6 +52,7 @@ class Remote:
         self._headers = {"content-type": "application/json", "accept": "application/json"}
         if key is not None:
             self._headers["authorization"] = f"Bearer {key}"
+        self._connection: http.client.HTTPConnection
         try:
             if parts.scheme == "https":
                 self._connection = http.client.HTTPSConnection(

@@ -76,16 +76,6 @@ class Batcher:
         """The names of the keys that have a state."""
         return self._entities
 
-    @property
-    def key_columns(self) -> dict[str, str]:
-        """The column that each key is the hash of, by its name."""
-        return dict(zip(self.key_names, self._key_columns, strict=True))
-
-    @property
-    def entities(self) -> Collection[str]:
-        """The names of the keys that have a state."""
-        return self._entities
-
     def events(self, rows: Sequence[Row], received_us: Sequence[int]) -> Events:
         """The events of canonical rows in log order. received_us: when each arrived, never decreasing.
 

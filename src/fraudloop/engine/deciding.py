@@ -99,6 +99,18 @@ class Judged:
     amounts: Floats
     draws: Floats | None = None
 
+    def by(self) -> list[tuple[str | None, str, str]]:
+        """Of each payment the model that scored it, the slot it stands in, and how its reasons are found."""
+        n = len(self.score)
+        out: list[tuple[str | None, str, str]] = [(None, "champion", "")] * n
+        for part in self.parts:
+            what = (part.loaded.short, part.slot, part.loaded.method)
+            if part.rows is None:
+                return [what] * n
+            for at in part.rows.tolist():
+                out[at] = what
+        return out
+
 
 def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], vectors: Vectors) -> Judged:
     """Decide n payments. rows: canonical. vectors: of the plan, as the fold gave them."""
@@ -242,14 +254,7 @@ def decisions_of(
     whole = np.ascontiguousarray(vectors.values)
     width = whole.shape[1] * 8
     raw = whole.tobytes()
-    by: list[tuple[str | None, str, str]] = [(None, "champion", "")] * n
-    for part in judged.parts:
-        what = (part.loaded.short, part.slot, part.loaded.method)
-        if part.rows is None:
-            by = [what] * n
-        else:
-            for at in part.rows.tolist():
-                by[at] = what
+    by = judged.by()
     common = (in_force.acting.rules.hash[:16], in_force.policy_hash, in_force.plan, in_force.build)
     why, control = in_force.why, in_force.policy.control
     scores = [None if score != score else score for score in judged.score.tolist()]

@@ -37,6 +37,7 @@ from fraudloop.ledger.groups import (
     genesis,
 )
 from fraudloop.limits import LOG_GROUP_BYTES_MAX, LOG_SEGMENT_BYTES
+from fraudloop.telemetry import Progress, silent
 
 _EPOCH: Final = "epoch.json"
 _SUFFIX: Final = ".segment"
@@ -75,7 +76,8 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was checked: segments, groups, records, the LSNs [first, next), and the digest that stands for all of it."""
+    """What was checked: segments, groups, records, the LSNs [first, next), and the digest that stands for all of it. log_id: hex. torn_bytes:
+    at the end, of a group that is being written or that a crash cut; nobody was answered on it."""
 
     segments: int
     groups: int
@@ -83,6 +85,8 @@ class Verified:
     first_lsn: int
     next_lsn: int
     digest: str
+    log_id: str = ""
+    torn_bytes: int = 0
 
 
 class Log:
@@ -319,17 +323,24 @@ def segments(files: Files) -> list[Segment]:
     return out[::-1]
 
 
-def verify(files: Files) -> Verified:
+def verify(files: Files, progress: Progress = silent) -> Verified:
     """Read everything and check every digest, position and link. LedgerError names the place of the first fault."""
     row = segments(files)
     if not row:
         return Verified(0, 0, 0, 0, 0, "")
     reader = Reader(files, row[0].first_lsn)
     groups = records = 0
+    total, before, here = sum(files.size(segment.name) for segment in row), 0, row[0].name
     for group in reader.read():
         groups, records = groups + 1, records + len(group.records)
+        if group.segment != here:
+            before, here = before + files.size(here), group.segment
+        progress("verify", before + group.offset, total)
     _refuse_damage(files, row[-1], reader)
-    return Verified(len(row), groups, records, row[0].first_lsn, reader.next_lsn, reader.digest.hex())
+    progress("verify", total, total)
+    log_id = SegmentHeader.decode(files.read(row[0].name, 0, SEGMENT_BYTES), row[0].name).log_id.hex()
+    torn = max(0, files.size(row[-1].name) - reader.place[1])
+    return Verified(len(row), groups, records, row[0].first_lsn, reader.next_lsn, reader.digest.hex(), log_id, torn)
 
 
 def drop_before(files: Files, lsn: int) -> int:

@@ -191,15 +191,20 @@ def decode(data: bytes | memoryview) -> Record:
     return record
 
 
+def kind_of(data: bytes) -> int:
+    """The tag of a record without decoding it; -1 if these are no bytes of one.
+
+    >>> kind_of(encode(Changed("mode", "service", "decide", "", 1)))
+    6
+    """
+    at = 1 if data[:1] and 0x90 <= data[0] <= 0x9F else 3
+    return data[at] if len(data) > at else -1
+
+
+#: Tags of records that may be many: payments, labels, profiles. All others are control records.
+MANY: Final = frozenset({1, 2, 3})
+
+
 def decode_all(records: Iterable[bytes]) -> list[Record]:
     """The records of a group."""
     return [decode(data) for data in records]
-
-
-def kind_of(data: bytes) -> int:
-    """The number of a record's kind, without reading the rest.
-
-    >>> kind_of(encode(Configured(("transaction_id",), "k"))), kind_of(encode(Transacted(("t1",), 0)))
-    (0, 1)
-    """
-    return data[1] if data[0] < 0xA0 else data[3]  # behind a short array's one byte, or a long one's three

@@ -33,7 +33,7 @@ from fraudloop.features.fold import Vectors
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Reader, segments
 from fraudloop.ledger.personal import Vault
-from fraudloop.ledger.records import Activated, Configured, Decision, Labelled, Profiled, Transacted, decode, kind_of
+from fraudloop.ledger.records import Activated, Configured, Decision, Erased, Labelled, Profiled, Transacted, decode, kind_of
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
 from fraudloop.telemetry import Progress, silent
@@ -67,7 +67,7 @@ class Difference:
 @dataclass(slots=True)
 class Comparison:
     """vectors, decisions: how many were compared. vectors_differ, decisions_differ: how many came out otherwise; bits_differ: features of
-    them. unjudged: decisions that could not be made again, by why. other_builds: decisions of builds that are not this one."""
+    them. unjudged: decisions that could not be made again, by why. erased: payments of erased subjects, whose vectors alone were compared. other_builds: decisions of builds that are not this one."""
 
     vectors: int = 0
     decisions: int = 0
@@ -76,6 +76,7 @@ class Comparison:
     decisions_differ: int = 0
     other_builds: int = 0
     records: int = 0
+    erased: int = 0
     unjudged: dict[str, int] = field(default_factory=dict)
     first: list[Difference] = field(default_factory=list)
 
@@ -270,7 +271,9 @@ class _Again:
                 if run:
                     yield self._fold(run)
                     run = []
-                state.change(record)
+                # The vault on disk has destroyed these keys already; here nothing is written.
+                if not isinstance(record, Erased):
+                    state.change(record)
                 if isinstance(record, Activated):
                     state.active[record.what] = (lsn, record)
                     if record.what == "canary" and "share" in record.body:
@@ -342,22 +345,31 @@ class _Again:
 
     def differences(self, run: _Run, chosen: Sequence[int], found: Comparison) -> Iterator[Difference]:
         """Whatever of a run came out otherwise than the log has it; counted in `found`."""
-        by_why: dict[tuple[str, ...], list[int]] = {}
+        by_why: dict[tuple[str, ...] | None, list[int]] = {}
         for at in chosen:
-            by_why.setdefault(tuple(_logged(run, at).why), []).append(at)
+            by_why.setdefault(None if self._erased(run, at) else tuple(_logged(run, at).why), []).append(at)
         out = [difference for why, places in by_why.items() for difference in self._differences(run, places, why, found)]
         yield from sorted(out, key=lambda difference: difference.lsn)
 
-    def _differences(self, run: _Run, chosen: Sequence[int], why: tuple[str, ...], found: Comparison) -> Iterator[Difference]:
+    def _erased(self, run: _Run, at: int) -> bool:
+        """Whether the key of what is personal in a payment was destroyed: its vector can be made again, its decision not."""
+        sealing = self.state.sealing
+        if sealing is None or self.state.vault is None or not run.records[at].personal:
+            return False
+        return all(run.rows[at].get(name) is None for name in sealing.sealed)
+
+    def _differences(self, run: _Run, chosen: Sequence[int], why: tuple[str, ...] | None, found: Comparison) -> Iterator[Difference]:
         features, places, build = self.logged_features(), self.places(run), build_id()
         values = np.ascontiguousarray(run.vectors.values[:, places])
-        judged = self.judged(run, chosen, why)
+        judged = None if why is None else self.judged(run, chosen, why)
         found.vectors += len(chosen)
-        if isinstance(judged, str):
+        if judged is None:
+            found.erased += len(chosen)
+        elif isinstance(judged, str):
             found.unjudged[judged] = found.unjudged.get(judged, 0) + len(chosen)
         else:
             found.decisions += len(chosen)
-        models = None if isinstance(judged, str) else _models(judged)
+        models = [] if judged is None or isinstance(judged, str) else _models(judged)
         for number, at in enumerate(chosen):
             decision = _logged(run, at)
             told: dict[str, tuple[Any, Any]] = {}
@@ -371,7 +383,7 @@ class _Again:
                 if decision.approximate != approximate:
                     told["approximate"] = (decision.approximate, approximate)
             found.other_builds += decision.build != build
-            if not isinstance(judged, str) and models is not None:
+            if why is not None and judged is not None and not isinstance(judged, str):
                 in_force = self.in_force(why)
                 otherwise = _different_decision(decision, in_force, judged, models[number], number, exact=decision.build == build)
                 found.decisions_differ += bool(otherwise)

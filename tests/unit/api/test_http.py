@@ -148,7 +148,13 @@ def test_a_head_is_parsed_once_whatever_its_request_id() -> None:
 
 def test_a_request_id_is_made_where_none_is_given_or_the_given_one_is_not_plain() -> None:
     _, connection, wire = opened()
-    for given in (b"", b"X-Request-Id: \r\n", b"X-Request-Id: a b\r\n", b"X-Request-Id: " + b"a" * 65 + b"\r\n", b"x-request-id: <script>\r\n"):
+    for given in (
+        b"",
+        b"X-Request-Id: \r\n",
+        b"X-Request-Id: a b\r\n",
+        b"X-Request-Id: " + b"a" * 65 + b"\r\n",
+        b"x-request-id: <script>\r\n",
+    ):
         connection.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n" + given + b"\r\n")
     ids = [headers["x-request-id"] for _, headers, _ in answers(wire.out)]
     assert len(set(ids)) == 5
@@ -302,11 +308,13 @@ def test_a_client_that_sends_ahead_without_end_is_not_read() -> None:
     app.later = []
     _, connection, wire = opened(app, Bounds(ahead_bytes_max=1_000))
     connection.data_received(GET * 100)
-    assert wire.paused
+    paused = wire.paused
+    assert paused
     while app.later:
         asked, told = app.later.pop()
         asked.respond_ok(told)
-    assert not wire.paused and len(answers(wire.out)) == 100
+    assert wire.paused is False
+    assert len(answers(wire.out)) == 100
 
 
 def test_a_client_that_does_not_read_gets_no_further_request_served_and_is_cut_at_last() -> None:
@@ -364,7 +372,7 @@ def test_connections_beyond_the_limit_are_told_503() -> None:
 
 def test_a_shutdown_answers_what_is_under_way_and_says_so() -> None:
     app = Echo()
-    server, idle, idle_wire = opened(app)
+    server, _, idle_wire = opened(app)
     busy, wire = server(), Wire()
     busy.connection_made(wire)
     app.later = []
@@ -413,7 +421,8 @@ def test_over_a_socket_a_drain_finishes_the_decision_under_way() -> None:
         body = json.dumps(payment("t-9")).encode()
         with socket.create_connection(("127.0.0.1", service.port), 5) as client:
             client.sendall(
-                b"POST /score_transaction HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+                b"POST /score_transaction HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                % (len(body), body)
             )
             for _ in range(200):
                 if engine.queue:

@@ -30,7 +30,7 @@ from fraudloop.training.config import TrainConfig
 from fraudloop.training.folds import Dataset
 from tests.worlds import FEATURES, feature_table
 
-CASES = {"algorithms", "fold", "fold_vs", "scoring", "handbook", "index", "reasons", "rules", "service"}
+CASES = {"algorithms", "fold", "fold_vs", "scoring", "handbook", "index", "personal", "reasons", "rules", "service"}
 
 
 def test_the_cases_are_those_of_the_page() -> None:

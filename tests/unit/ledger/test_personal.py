@@ -21,7 +21,7 @@ from fraudloop.features.plan import compile_plan
 from fraudloop.ledger import personal
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Log, Reader, verify
-from fraudloop.ledger.personal import Sealing, Vault, sealing_of, subject_of, with_hashes
+from fraudloop.ledger.personal import Sealing, Vault, sealing_of, subject_of, unseal_rows, with_hashes
 from fraudloop.ledger.punctured import Punctured
 from fraudloop.ledger.records import Configured, Transacted, decode_all, encode
 from fraudloop.ledger.simulated import PowerLoss, SimulatedFiles
@@ -175,7 +175,9 @@ def test_the_folder_overwrites_the_old_file_of_a_scrubbed_one(tmp_path: Path) ->
     assert (tmp_path / "vault").read_bytes() == b"new"
 
 
-@given(steps=st.lists(st.integers(0, 5), min_size=1, max_size=6), crash=st.integers(1, 30), seed=st.integers(0, 10_000), power=st.booleans())
+@given(
+    steps=st.lists(st.integers(0, 5), min_size=1, max_size=6), crash=st.integers(1, 30), seed=st.integers(0, 10_000), power=st.booleans()
+)
 @settings(max_examples=200)
 def test_a_cut_at_any_step_leaves_each_subject_readable_or_erased_and_those_that_were_told_are_erased(
     steps: list[int], crash: int, seed: int, power: bool
@@ -228,6 +230,13 @@ def test_a_row_comes_back_whole_and_after_an_erasure_without_what_was_personal()
         else:
             assert found == row
     assert sealing.unseal(None, *held[0])["customer_id"] is None
+    assert unseal_rows(sealing, vault, held) == [sealing.unseal(vault, *one) for one in held]
+    assert unseal_rows(sealing, None, held) == [sealing.unseal(None, *one) for one in held]
+    vault.seal_many(subject_of("customer_id", "c5")[None], [b""])
+    assert unseal_rows(sealing, vault, held) == [sealing.unseal(vault, *one) for one in held]
+    assert unseal_rows(sealing, vault, [(held[0].row, b"", held[0].hashes)]) == [sealing.from_record_row(held[0].row, None)]
+    with pytest.raises(LedgerError, match="another vault"):
+        unseal_rows(sealing, Vault.open(SimulatedFiles()), held)
 
 
 def test_the_subject_is_the_first_that_a_payment_names() -> None:
@@ -244,7 +253,10 @@ def test_the_subject_is_the_first_that_a_payment_names() -> None:
 
 def test_nothing_personal_stands_in_a_record_of_a_log_and_its_chain_outlives_an_erasure() -> None:
     sealing, random = Sealing.of(tuple(COLUMNS)), Random(9)
-    rows = [row_of(n, random, 10**15) | {"customer_id": "the-very-customer", "device_id": "the-very-device", "ip": "203.0.113.77"} for n in range(20)]
+    rows = [
+        row_of(n, random, 10**15) | {"customer_id": "the-very-customer", "device_id": "the-very-device", "ip": "203.0.113.77"}
+        for n in range(20)
+    ]
     files, vault = SimulatedFiles(), Vault.open(SimulatedFiles())
     log = Log.open(files)
     log.append(log.epoch, [encode(Configured(sealing.columns, "k", (), sealing.sealed, sealing.hashed))])
@@ -281,7 +293,9 @@ def test_after_an_erasure_the_log_folds_to_the_same_features(keep_places: bool) 
     vault.erase(subject_of("customer_id", "c3"))
     read = sealing_of(sealing.columns, sealing.sealed, sealing.hashed)
     again = [read.unseal(vault, *one) for one in held]
-    folded = Fold(compile_plan(features)).step(with_hashes(batcher.events(again, received), keys, read.hashed, [one.hashes for one in held]))
+    folded = Fold(compile_plan(features)).step(
+        with_hashes(batcher.events(again, received), keys, read.hashed, [one.hashes for one in held])
+    )
     same = (live.values.view(np.uint64) == folded.values.view(np.uint64)) | (np.isnan(live.values) & np.isnan(folded.values))
     erased = np.array([row["customer_id"] == "c3" for row in rows])
     assert same[~erased].all()
