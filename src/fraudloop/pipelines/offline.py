@@ -10,8 +10,9 @@ another one. Features are the same bits everywhere. It only reads.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,16 +23,17 @@ from fraudloop.domain.outcome import Outcome
 from fraudloop.door.identity import DEFAULT_KEY
 from fraudloop.engine import force
 from fraudloop.engine.build import build_id
-from fraudloop.engine.deciding import InForce, Judged, judge
+from fraudloop.engine.config import ServeConfig
+from fraudloop.engine.deciding import NO_MODEL, InForce, Judged, judge
 from fraudloop.engine.loaded import Loaded, load
 from fraudloop.engine.recovery import newest_first
-from fraudloop.engine.state import State
+from fraudloop.engine.state import Event, State
 from fraudloop.errors import BundleError, FraudloopError, InputError, LedgerError, RefoldNeeded, SnapshotError
 from fraudloop.features.fold import Vectors
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Reader, segments
 from fraudloop.ledger.personal import Vault
-from fraudloop.ledger.records import Activated, Configured, Decision, Transacted, decode, kind_of
+from fraudloop.ledger.records import Activated, Configured, Decision, Erased, Labelled, Profiled, Transacted, decode, kind_of
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
 from fraudloop.telemetry import Progress, silent
@@ -65,7 +67,7 @@ class Difference:
 @dataclass(slots=True)
 class Comparison:
     """vectors, decisions: how many were compared. vectors_differ, decisions_differ: how many came out otherwise; bits_differ: features of
-    them. unjudged: decisions that could not be made again, by why. other_builds: decisions of builds that are not this one."""
+    them. unjudged: decisions that could not be made again, by why. erased: payments of erased subjects, whose vectors alone were compared. other_builds: decisions of builds that are not this one."""
 
     vectors: int = 0
     decisions: int = 0
@@ -74,6 +76,7 @@ class Comparison:
     decisions_differ: int = 0
     other_builds: int = 0
     records: int = 0
+    erased: int = 0
     unjudged: dict[str, int] = field(default_factory=dict)
     first: list[Difference] = field(default_factory=list)
 
@@ -165,13 +168,14 @@ def reproduce(
     for run in again.runs():
         last = run
         progress("folding the log again", again.lsn, lsn)
-    assert last is not None and last.first_lsn[-1] == lsn, "the log was read up to the payment"
+    assert last is not None and last.records and last.first_lsn[-1] == lsn, "the log was read up to the payment"
     at = len(last.records) - 1
     counted = Comparison()
     differences = list(again.differences(last, [at], counted))
     names = again.logged_features().names
     vector = tuple(last.vectors.values[at, again.places(last)].tolist())
-    judged = again.judged(last, [at])
+    degraded = tuple(record.decision.why)
+    judged = again.judged(last, [at], degraded)
     made = None if isinstance(judged, str) else judged.decisions
     why = judged if isinstance(judged, str) else None
     if differences or why:
@@ -182,7 +186,7 @@ def reproduce(
         transaction_id, lsn, record.received_us, row, record.decision, names, vector,
         None if made is None else Outcome(int(made.outcome[0])).text,
         None if isinstance(judged, str) else _number(judged.score[0]), None if made is None else _number(made.risk_score[0]),
-        () if isinstance(judged, str) else _hits(again.in_force(), judged, 0), build_id(), proved, differences[0] if differences else None, why,
+        () if isinstance(judged, str) else _hits(again.in_force(degraded), judged, 0), build_id(), proved, differences[0] if differences else None, why,
     )  # fmt: skip
 
 
@@ -207,13 +211,14 @@ class _Again:
             self._restore(until_lsn, key)
         if self.lsn == 0 and (wider := self._wider()) is not None:
             self.state.wider = wider
-        if (data / "vault").is_dir():
-            self.state.vault = Vault.open(data / "vault", make=False)
         self._loaded: dict[str, Loaded] = {}
-        self._force: InForce | None = None
-        self._force_error = ""
+        self._force: dict[tuple[str, ...], InForce] = {}
         self._places: dict[tuple[str, str], list[int]] = {}
+        #: Of the canary: what the log said last; a share that only a configuration file says is not in it.
+        self._share = ServeConfig(data=str(data)).canary_share
         self._secret = _secret(data)
+        with contextlib.suppress(LedgerError, OSError):
+            self.state.vault = Vault.open(data / "vault", make=False)
 
     def _restore(self, until_lsn: int, key: bytes) -> None:
         for path in newest_first(self.data / "snapshots"):
@@ -248,7 +253,7 @@ class _Again:
         """The runs of payments, folded; between them whatever else the log says has been applied."""
         state = self.state
         begin = self.lsn
-        run: list[tuple[int, Transacted]] = []
+        run: list[tuple[int, Event]] = []
         for group in Reader(self.files, begin).read():
             for lsn, raw in enumerate(group.records, group.first_lsn):
                 if lsn < begin:
@@ -256,7 +261,7 @@ class _Again:
                 if self.until is not None and lsn >= self.until:
                     break
                 record = decode(raw)
-                if isinstance(record, Transacted):
+                if isinstance(record, Transacted | Labelled | Profiled):
                     run.append((lsn, record))
                     self.lsn = lsn + 1
                     if len(run) == _RUN:
@@ -266,35 +271,39 @@ class _Again:
                 if run:
                     yield self._fold(run)
                     run = []
-                state.change(record)
+                # The vault on disk has destroyed these keys already; here nothing is written.
+                if not isinstance(record, Erased):
+                    state.change(record)
                 if isinstance(record, Activated):
                     state.active[record.what] = (lsn, record)
-                self._force = None
+                    if record.what == "canary" and "share" in record.body:
+                        self._share = float(record.body["share"])
+                self._force.clear()
                 self.lsn = lsn + 1
             if self.until is not None and self.lsn >= self.until:
                 break
         if run:
             yield self._fold(run)
 
-    def _fold(self, run: Sequence[tuple[int, Transacted]]) -> _Run:
-        records = [record for _, record in run]
-        rows = [self.state.row_of(record) for record in records]
-        vectors = self.state.fold_in(records)
-        return _Run([lsn for lsn, _ in run], records, rows, vectors)
+    def _fold(self, run: Sequence[tuple[int, Event]]) -> _Run:
+        vectors = self.state.fold_in([event for _, event in run])
+        paid = [(lsn, event) for lsn, event in run if isinstance(event, Transacted)]
+        return _Run([lsn for lsn, _ in paid], [record for _, record in paid], [self.state.row_of(record) for _, record in paid], vectors)
 
     # --- what was in force ---------------------------------------------------------------------------------------
 
-    def in_force(self) -> InForce:
-        """As the log has it at this point. BundleError: a bundle is not to be had."""
-        if self._force is None:
+    def in_force(self, why: tuple[str, ...] = ()) -> InForce:
+        """As the log has it at this point; why: what was degraded then. BundleError: a bundle is not to be had."""
+        if why not in self._force:
             slots = force.Slots()
-            for slot in force.SLOTS:
-                said = self.state.active[slot][1].hash if slot in self.state.active else None
-                if said is not None:
-                    slots = slots.put(slot, self._bundle(said))
-            why = ("no_model",) if slots.champion is None else ()
-            self._force = force.in_force(self.state, slots, self._secret, why)
-        return self._force
+            for slot in () if NO_MODEL in why else force.SLOTS:
+                said = self.state.active[slot][1] if slot in self.state.active else None
+                if said is not None and said.hash is not None:
+                    slots = slots.put(slot, self._bundle(said.hash))
+                    if slot == "canary":
+                        slots = replace(slots, canary_share=self._share)
+            self._force[why] = force.in_force(self.state, slots, self._secret, why)
+        return self._force[why]
 
     def _bundle(self, name: str) -> Loaded:
         if name not in self._loaded:
@@ -320,10 +329,12 @@ class _Again:
             self._places[key] = [by_hash[feature.hash] for feature in self.logged_features().features]
         return self._places[key]
 
-    def judged(self, run: _Run, chosen: Sequence[int]) -> Judged | str:
+    def judged(self, run: _Run, chosen: Sequence[int], why: tuple[str, ...]) -> Judged | str:
         """The chosen payments of a run, decided again; a text where that cannot be."""
+        if self.state.sealing is not None and self.state.vault is None:
+            return "what is personal is sealed, and the vault is not here"
         try:
-            in_force = self.in_force()
+            in_force = self.in_force(why)
         except BundleError as error:
             return str(error)
         at = np.array(chosen, np.int64)
@@ -334,26 +345,36 @@ class _Again:
 
     def differences(self, run: _Run, chosen: Sequence[int], found: Comparison) -> Iterator[Difference]:
         """Whatever of a run came out otherwise than the log has it; counted in `found`."""
-        if not chosen:
-            return
-        logged = [record.decision for record in run.records]
-        features, places = self.logged_features(), self.places(run)
-        width = len(places) * 8
+        by_why: dict[tuple[str, ...] | None, list[int]] = {}
+        for at in chosen:
+            by_why.setdefault(None if self._erased(run, at) else tuple(_logged(run, at).why), []).append(at)
+        out = [difference for why, places in by_why.items() for difference in self._differences(run, places, why, found)]
+        yield from sorted(out, key=lambda difference: difference.lsn)
+
+    def _erased(self, run: _Run, at: int) -> bool:
+        """Whether the key of what is personal in a payment was destroyed: its vector can be made again, its decision not."""
+        sealing = self.state.sealing
+        if sealing is None or self.state.vault is None or not run.records[at].personal:
+            return False
+        return all(run.rows[at].get(name) is None for name in sealing.sealed)
+
+    def _differences(self, run: _Run, chosen: Sequence[int], why: tuple[str, ...] | None, found: Comparison) -> Iterator[Difference]:
+        features, places, build = self.logged_features(), self.places(run), build_id()
         values = np.ascontiguousarray(run.vectors.values[:, places])
-        whole = values.tobytes()
-        judged = self.judged(run, chosen)
+        judged = None if why is None else self.judged(run, chosen, why)
         found.vectors += len(chosen)
-        if isinstance(judged, str):
+        if judged is None:
+            found.erased += len(chosen)
+        elif isinstance(judged, str):
             found.unjudged[judged] = found.unjudged.get(judged, 0) + len(chosen)
         else:
             found.decisions += len(chosen)
-        build = build_id()
+        models = [] if judged is None or isinstance(judged, str) else _models(judged)
         for number, at in enumerate(chosen):
-            decision = logged[at]
-            assert decision is not None, "only decisions are chosen"
+            decision = _logged(run, at)
             told: dict[str, tuple[Any, Any]] = {}
             status, approximate = int(run.vectors.status[at]), int(run.vectors.approximate[at])
-            if decision.vector != whole[at * width : (at + 1) * width] or (decision.status, decision.approximate) != (status, approximate):
+            if decision.vector != values[at].tobytes() or (decision.status, decision.approximate) != (status, approximate):
                 found.vectors_differ += 1
                 told |= _different_features(features, decision, values[at])
                 found.bits_differ += len(told)
@@ -362,34 +383,53 @@ class _Again:
                 if decision.approximate != approximate:
                     told["approximate"] = (decision.approximate, approximate)
             found.other_builds += decision.build != build
-            if not isinstance(judged, str):
-                otherwise = self._different_decision(decision, judged, number, exact=decision.build == build)
+            if why is not None and judged is not None and not isinstance(judged, str):
+                in_force = self.in_force(why)
+                otherwise = _different_decision(decision, in_force, judged, models[number], number, exact=decision.build == build)
                 found.decisions_differ += bool(otherwise)
                 told |= otherwise
             if told:
                 yield Difference(run.first_lsn[at], str(run.rows[at]["transaction_id"]), told)
 
-    def _different_decision(self, decision: Decision, judged: Judged, at: int, *, exact: bool) -> dict[str, tuple[Any, Any]]:
-        made, in_force = judged.decisions, self.in_force()
-        rules, model = in_force.acting, judged.by()[at][0]
-        pairs: dict[str, tuple[Any, Any]] = {
-            "outcome": (decision.outcome, int(made.outcome[at])),
-            "tier": (decision.tier, int(made.tier[at])),
-            "decided": (decision.decided, int(made.decided[at])),
-            "hits": (tuple(decision.hits), _hits(in_force, judged, at)),
-            "model": (decision.model, model),
-            "rules": (decision.rules, rules.rules.hash[: len(decision.rules)]),
-            "policy": (decision.policy, in_force.policy_hash),
-        }
-        out = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-        for name, before, after in (
-            ("fraud_score", decision.fraud_score, _number(judged.score[at])),
-            ("risk_score", decision.risk_score, _number(made.risk_score[at])),
-        ):
-            close = before is not None and after is not None and abs(before - after) <= TOLERANCE
-            if before != after and (exact or not close):
-                out[name] = (before, after)
-        return out
+
+def _logged(run: _Run, at: int) -> Decision:
+    decision = run.records[at].decision
+    assert decision is not None, "only decisions are chosen"
+    return decision
+
+
+def _models(judged: Judged) -> list[tuple[str, str | None]]:
+    """Slot and model of each payment."""
+    out: list[tuple[str, str | None]] = [("champion", None)] * len(judged.score)
+    for part in judged.parts:
+        for at in range(len(out)) if part.rows is None else part.rows.tolist():
+            out[at] = (part.slot, part.loaded.short)
+    return out
+
+
+def _different_decision(
+    decision: Decision, in_force: InForce, judged: Judged, model: tuple[str, str | None], at: int, *, exact: bool
+) -> dict[str, tuple[Any, Any]]:
+    made = judged.decisions
+    pairs: dict[str, tuple[Any, Any]] = {
+        "outcome": (decision.outcome, int(made.outcome[at])),
+        "tier": (decision.tier, int(made.tier[at])),
+        "decided": (decision.decided, int(made.decided[at])),
+        "hits": (tuple(decision.hits), _hits(in_force, judged, at)),
+        "slot": (decision.slot, model[0]),
+        "model": (decision.model, model[1]),
+        "rules": (decision.rules, in_force.acting.rules.hash[: len(decision.rules)]),
+        "policy": (decision.policy, in_force.policy_hash),
+    }
+    out = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    for name, before, after in (
+        ("fraud_score", decision.fraud_score, _number(judged.score[at])),
+        ("risk_score", decision.risk_score, _number(made.risk_score[at])),
+    ):
+        close = before is not None and after is not None and abs(before - after) <= TOLERANCE
+        if before != after and (exact or not close):
+            out[name] = (before, after)
+    return out
 
 
 def _different_features(features: FeatureSet, decision: Decision, values: Any) -> dict[str, tuple[Any, Any]]:
