@@ -164,10 +164,10 @@ class Backing:
         service = self.service
         state, now = service.engine.state, service.now_us()
         admitted = admit_profile(body, now, self._tokens)
-        if admitted.row is None:
+        if admitted.profile is None:
             ticket.refuse(refused(admitted.refusals))
             return
-        row = dict(admitted.row)
+        row = dict(admitted.profile)
         known = {entity.name for entity in state.features.entities}
         if row["entity"] not in known:
             ticket.refuse(at_fault("entity", "entity.unknown", f"must be one of {', '.join(sorted(known))}"))
