@@ -70,14 +70,16 @@ class Flight:
     records: list[Transacted] = field(default_factory=list)
     waiting: dict[int, list[Ticket]] = field(default_factory=dict)
     command: Command | None = None
+    first_lsn: int = 0
 
 
 @dataclass(slots=True)
 class Command:
-    """What is to be changed between two batches. records: what the log says of it. apply: called once they are appended and the state
-    has taken them. done(lsn): they are on disk; the first of them has this LSN. refuse: they were not appended, or nobody knows."""
+    """What is to be changed between two batches. make: the records that the log is told, made of the state as it is then; an error of it
+    is for `refuse`, and nothing is changed; of no records nothing is appended. apply: called once they are appended and the state has
+    taken them. done(lsn): they are on disk; the first of them has this LSN. refuse: they were not appended, or nobody knows."""
 
-    records: Sequence[Record]
+    make: Callable[[], Sequence[Record]]
     apply: Callable[[], None]
     done: Callable[[int], None]
     refuse: Callable[[FraudloopError], None]
@@ -193,7 +195,8 @@ class Engine:
             return
         tickets = [self.queue.popleft() for _ in range(min(len(self.queue), self.limits.batch_max))]
         if not tickets:
-            self.beside.turn(self.in_force)
+            if not self.flights:  # who is under way is answered first
+                self.beside.turn(self.in_force)
             return
         begin = time.thread_time_ns()
         fresh = self._fresh(tickets)
@@ -239,16 +242,25 @@ class Engine:
 
     def _change(self, command: Command) -> None:
         try:
-            first = self.log.append(self.log.epoch, [encode(record) for record in command.records])
+            records = command.make()
+        except FraudloopError as error:
+            command.refuse(error)
+            return
+        if not records:
+            command.apply()
+            command.done(self.log.next_lsn)
+            return
+        try:
+            first = self.log.append(self.log.epoch, [encode(record) for record in records])
         except FraudloopError as error:
             command.refuse(error)
             self._end(error, [])
             return
-        self.state.note(first, command.records, *self.log.place)
-        for record in command.records:
+        self.state.note(first, records, *self.log.place)
+        for record in records:
             self.state.change(record)
         command.apply()
-        self.flights.append(Flight(self.log.next_lsn, command=command))
+        self.flights.append(Flight(self.log.next_lsn, command=command, first_lsn=first))
         self.flusher.wanted()
 
     def durable(self, lsn: int) -> None:
@@ -259,7 +271,7 @@ class Engine:
         while self.flights and self.flights[0].next_lsn <= lsn:
             flight = self.flights.popleft()
             if flight.command is not None:
-                flight.command.done(flight.next_lsn - len(flight.command.records))
+                flight.command.done(flight.first_lsn)
                 continue
             first = flight.next_lsn - len(flight.tickets)
             for at, (ticket, record) in enumerate(zip(flight.tickets, flight.records, strict=True)):
