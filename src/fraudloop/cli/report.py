@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fraudloop.cli.options import AsJson
+from fraudloop.cli.options import JsonOutput
 from fraudloop.cli.output import note, print_json, print_table
 from fraudloop.cli.publishing import DEFAULT_URL, Url, remote
 
@@ -23,7 +23,7 @@ def observe(
     context: typer.Context,
     url: Url = DEFAULT_URL,
     most: Annotated[int, typer.Option("--most", help="Payments to show of those that the two judge most differently.")] = 20,
-    as_json: AsJson = False,
+    as_json: JsonOutput = False,
 ) -> None:
     """Observe mode: our decisions beside those of the system that decides, by payments, money and known fraud, since the process began."""
     with remote(context, url) as service:

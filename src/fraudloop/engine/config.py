@@ -25,9 +25,10 @@ from fraudloop.scoring.store import DEFAULT_NAME
 
 
 class GuardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """rule_share_max: of payments, that one live rule may act on. stop_share_max, decline_share_max: that the champion's tiers may review or
-    decline, and decline. windows_s: over which shares are taken. payments_min: of a window, before it is believed. release: the part of its
-    limit that a share must fall to before a guard may trip again. look_payments: after which shares are looked at."""
+    """rule_share_max: share of payments that one live rule may act on. stop_share_max: share that the champion's tiers may review or
+    decline. decline_share_max: share that they may decline. windows_s: seconds of the windows over which shares are taken. payments_min:
+    payments in a window before it is believed. release: the part of its limit that a share must fall to before a guard may trip again.
+    look_payments: payments after which shares are looked at again."""
 
     rule_share_max: float = GUARD_RULE_SHARE_MAX
     stop_share_max: float = GUARD_STOP_SHARE_MAX
@@ -53,8 +54,8 @@ _BOUNDS = Bounds()
 
 class CanaryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """stop_rise_max, stop_fall_max: by how much of all payments more or fewer than the champion a canary may review or decline.
-    decline_rise_max: decline more. precision_fall_max: by how much its share of fraud among what it stops, as far as labels know, may be lower.
-    payments_min: on each side, before a verdict. labels_min: stopped payments with a label on each side, before precision counts. alpha: the
+    decline_rise_max: by how much of all payments more it may decline. precision_fall_max: by how much its share of fraud among what it
+    stops, as far as labels know, may be lower. payments_min: payments of each side before a verdict. labels_min: stopped payments with a label on each side, before precision counts. alpha: the
     chance that a canary that is within all bounds is ever taken back."""
 
     stop_rise_max: float = _BOUNDS.stop_rise_max
@@ -72,16 +73,17 @@ class CanaryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """data: the folder of log, snapshots and index. name: of the model in the store, whose aliases are followed. features: the set whose
+    """data: the folder of log, snapshots and index. name: the model in the store whose aliases are followed. features: the set whose
     features are always there, beside those of models and rules. rules, policy: what a new log begins with (later ones are published).
 
-    reason_budget_ms: for the reasons of one batch. batch_max: payments decided together. queue_max: that may wait. queue_ms_max: and for how
-    long, before new ones are sent away. flush_s_max: a flush that takes longer than this is a log that is gone. follow_s: between two
-    looks at the aliases of the store. snapshot_records, snapshot_s: after so many records, or so long, the standby writes a snapshot.
+    reason_budget_ms: time for the reasons of one batch. batch_max: payments decided together at most. queue_max: payments that may wait.
+    queue_ms_max: how long they may have to wait, before new ones are sent away. flush_s_max: a flush that takes longer than this is a log
+    that is gone. follow_s: seconds between two looks at the aliases of the store. snapshot_records: a snapshot is written after so many
+    records. snapshot_s: and after so many seconds.
     seal: keep what is personal under keys that can be destroyed, so that one customer can be erased from the log.
     observe: answer what would be decided, act on nothing. observed_field: where the decision of the system beside it stands in a request.
-    canary_share: of customers, that a canary decides until another share is set. lines_every: one line for each so many decisions, 0 for none.
-    shadow_batches_max: that may wait for the challenger; further ones are dropped and counted. guard, canary: tables of their own.
+    canary_share: share of customers that a canary decides until another one is set. lines_every: one line for each so many decisions, 0 for none.
+    shadow_batches_max: batches that may wait for the challenger; further ones are dropped and counted. guard, canary: tables of their own.
     """
 
     data: str

@@ -43,6 +43,9 @@ FLUSH_EDGES_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02
 #: What a payment costs is followed by a running mean with this weight for the newest batch.
 _COST_WEIGHT: Final = 0.1
 
+#: And one batch counts for at most so many times the mean before it.
+_COST_RISE_MAX: Final = 4.0
+
 
 class Ticket(Protocol):
     """One request under way. row: canonical. decide: False to absorb only. arrived_ns: of the monotonic clock."""
@@ -233,7 +236,8 @@ class Engine:
         self.flusher.wanted()
         self.beside.note(in_force, judged, rows, vectors.values, received[-1])
         at_append = time.thread_time_ns()
-        self.cost_ns += _COST_WEIGHT * ((at_append - begin) / len(tickets) - self.cost_ns)
+        # One batch that met a new plan or a cold cache is no reason to send those after it away.
+        self.cost_ns += _COST_WEIGHT * (min((at_append - begin) / len(tickets), _COST_RISE_MAX * self.cost_ns) - self.cost_ns)
         if self.counters.batches % SAMPLED == 0:
             self.counters.features(vectors.values)
         self.counters.deferred += told.count(None)

@@ -497,7 +497,12 @@ class Service:
         beside = self.engine.beside
         if beside.challenger is None:
             return None
-        return {"hash": beside.challenger.hash, "waiting": len(beside.shadow), "dropped": beside.shadow_dropped, **beside.agreement.to_dict()}
+        return {
+            "hash": beside.challenger.hash,
+            "waiting": len(beside.shadow),
+            "dropped": beside.shadow_dropped,
+            **beside.agreement.to_dict(),
+        }
 
     # --- what was decided ----------------------------------------------------------------------------------------
 
