@@ -42,7 +42,7 @@ def test_a_payment_is_decided_and_a_retry_gets_the_stored_answer() -> None:
         assert status == 200 and headers["x-request-id"] == "mine-1"
         assert list(answer) == [
             "transaction_id", "decision", "fraud_score", "risk_score", "tier", "reasons", "explanation", "degraded", "degraded_why",
-            "missing_features", "versions", "latency_ms",
+            "missing_features", "versions", "latency_ms", "slot", "observe",
         ]  # fmt: skip
         assert answer["decision"] == "challenge" and answer["missing_features"] == ["customer_amount_sum_4h"]
         assert list(answer["reasons"][0]) == ["code", "text", "contribution", "source"]
