@@ -83,6 +83,7 @@ def promotions() -> Iterator[dict[str, Any]]:
         {"weights": {"amount": 0.02, "customer_count_5m": 0.03}},
         {"weights": {"amount": 0.01, "card_count_24h": 0.05}, "entities": {"customer": "customer_id", "card": "card_id"}},
         {"weights": {"amount": 0.015, "customer_amount_max_7d": 0.001}},
+        {"weights": {"amount": 0.012, "customer_count_45m": 0.001}},
         {"weights": {"amount": 0.012, "customer_count_60d": 0.001}},
     )
     for at in range(ROUNDS):
