@@ -23,7 +23,7 @@ from starlette.routing import Route
 from fraudloop.api import metrics
 from fraudloop.api.desk import ScorerLink, create_desk, scopes_of
 from fraudloop.api.keys import Keys
-from fraudloop.api.metrics import METRICS, EngineStats, FeatureStats, Histogram, HttpStats, Stats, Tally
+from fraudloop.api.metrics import METRICS, BesideStats, EngineStats, FeatureStats, Histogram, HttpStats, Stats, Tally
 from fraudloop.api.relay import Relay
 from fraudloop.api.scorer import Parts
 from fraudloop.errors import NotFoundError
@@ -218,6 +218,10 @@ def full() -> Stats:
     engine = EngineStats(
         modes=["no_model"], phases_s={"fold": 1.0}, features={"amount": FeatureStats(3, 1, 6.0, 14.0)}, unknown={"country": 2}, slots={"champion": "abc"},
         labels={"true": 1}, entries={"block": 2},
+        beside=BesideStats(
+            guards=[("rule", "large", "60", 0.01)], canary="ok", canary_payments={"canary": 3}, shadow_correlation=0.9,
+            observed=[("approve", "decline", 1, 9.5)],
+        ),
     )  # fmt: skip
     return Stats("0.1.0", "b", 1.0, engine, Tally(hits={"large": 1}, requests={"POST /x 422": 1}), HttpStats(bad={"400": 1}))
 
