@@ -9,10 +9,12 @@ in a fresh process; flushes of the disk are measured in the same run, because a 
 from __future__ import annotations
 
 import argparse
+import http.client
 import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -342,14 +344,29 @@ def wait_ready(port: int, most_s: float = 300.0) -> None:
     raise RuntimeError(f"the service was not ready within {most_s} s")
 
 
-def phases(target: Target) -> dict[str, Any]:
+class _Inside(http.client.HTTPConnection):
+    """To the socket that the service's own processes use."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("inside", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self._path))
+
+
+def phases(data: Path) -> dict[str, Any]:
     """Where the time went, as the service counts it; empty where it does not tell."""
+    connection = _Inside(data / "run" / "scorer.sock")
     try:
-        with urllib.request.urlopen(f"http://{target.host}:{target.port}/internal/stats", timeout=5) as answer:
-            found: dict[str, Any] = json.loads(answer.read())["engine"]
-            return found
-    except (OSError, ValueError, KeyError):
+        connection.request("GET", "/internal/stats")
+        found: dict[str, Any] = json.loads(connection.getresponse().read())["engine"]
+        return found
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
         return {}
+    finally:
+        connection.close()
 
 
 def service(sizes: Sizes) -> dict[str, object]:
@@ -359,10 +376,10 @@ def service(sizes: Sizes) -> dict[str, object]:
     for customers in sizes.customers:
         with tempfile.TemporaryDirectory(dir="out") as name:
 
-            def load(target: Target, server: subprocess.Popen[bytes], customers: int = customers) -> dict[str, Any]:
+            def load(target: Target, server: subprocess.Popen[bytes], customers: int = customers, name: str = name) -> dict[str, Any]:
                 run(target, bodies(customers, run_name="w"), rate=sizes.rate / 10, duration_s=2.0, connections=sizes.connections)
                 steady = run(target, bodies(customers, run_name="s"), rate=sizes.rate, duration_s=sizes.rate_s, warmup_s=sizes.warmup_s, connections=sizes.connections)  # fmt: skip
-                told = phases(target)
+                told = phases(Path(name) / "data")
                 burst = run(target, bodies(customers, run_name="u"), rate=sizes.burst, duration_s=sizes.burst_s, connections=256)
                 closed, per_cpu_s = ceiling(target, "c", sizes.ceiling_s, sizes.connections, server)
                 return {
