@@ -38,6 +38,7 @@ from fraudloop.engine.engine import Engine
 from fraudloop.engine.recovery import Follower, recover
 from fraudloop.engine.service import Service
 from fraudloop.engine.snapshots import Snapshots, write
+from fraudloop.engine.syncer import Syncer
 from fraudloop.errors import FencedError, FraudloopError, RefoldNeeded
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.scoring.store import BundleStore
@@ -56,6 +57,9 @@ _HEAL_S: Final = 1.0
 
 #: The exit code of a process that another one has taken over from.
 FENCED: Final = 3
+
+#: Seconds between two collections of young objects.
+_COLLECT_BEATS: Final = 10
 
 #: Records that the loop itself folds in when a state that was made beside is swapped in: some milliseconds' worth.
 _SWAP_RECORDS: Final = 512
@@ -168,6 +172,7 @@ class _Active:
             self.loop.add_signal_handler(name, self.stopping.set)
         process, config = self.process, self.process.config
         self.service = self._open(follower)
+        self._attend(self.service)
         lines = None if process.lines is None else Lines(process.lines, every=config.lines_every)
         config.run.mkdir(parents=True, exist_ok=True)
         self.backing = Backing(self.service, process.tokens, self.poke)
@@ -188,10 +193,11 @@ class _Active:
             server.start(self.loop)
         listening = [await self.loop.create_server(public, sock=process.listener), await self._inside(inside)]
         tasks = [asyncio.create_task(work()) for work in (self._watch, self._heal, self._snapshots, self._beat)]
-        # What was made at the start stays: no collection walks it again.
+        # What was made at the start stays: no collection walks it again. A decision leaves no circles behind, so young objects are looked
+        # through now and then by `_beat`, and never in the middle of a batch.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        gc.disable()
         process.ready("active")
         await self.stopping.wait()
         for listener in listening:
@@ -215,28 +221,33 @@ class _Active:
 
     def _open(self, follower: Follower | None) -> Service:
         process = self.process
-        holder: list[Engine] = []
-
-        def wake(lsn: int) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self.loop.call_soon_threadsafe(lambda: self._durable(holder[0], lsn))
-
         service = Service.open(
-            process.config, FolderFiles(process.config.log), process.store, self.clock, wake, key=process.key, columns=process.columns,
-            units=process.units, standby=follower,
+            process.config, FolderFiles(process.config.log), process.store, self.clock, lambda lsn: None, key=process.key, columns=process.columns,
+            units=process.units, standby=follower, watched=True,
         )  # fmt: skip
         service.own_numbers, service.own_words = process.own_numbers, process.own_words
-        holder.append(service.engine)
         return service
+
+    def _attend(self, service: Service) -> None:
+        """Watch what its log's flushes tell."""
+        flusher = service.engine.flusher
+        assert isinstance(flusher, Syncer), "the service was opened to be watched"
+        self.loop.add_reader(flusher.fd, self._flushed, service.engine)
+
+    def _dismiss(self, service: Service) -> None:
+        flusher = service.engine.flusher
+        assert isinstance(flusher, Syncer), "the service was opened to be watched"
+        if flusher.fd >= 0:
+            self.loop.remove_reader(flusher.fd)
+
+    def _flushed(self, engine: Engine) -> None:
+        engine.flushed()
+        if engine.queue or engine.commands or engine.beside.shadow:
+            self.poke()
 
     def poke(self) -> None:
         """There is something for the loop to do."""
         self.loop.call_soon(self.service.engine.step)
-
-    def _durable(self, engine: Engine, lsn: int) -> None:
-        engine.durable(lsn)
-        if engine.queue or engine.commands or engine.beside.shadow:
-            self.poke()
 
     def _plans(self) -> None:
         """The names of the features of every plan there was, for stored answers too."""
@@ -246,9 +257,13 @@ class _Active:
     async def _beat(self) -> None:
         """Once a second: keys, lines, what goes on beside the decisions."""
         known = len(self.service.engine.state.plans)
+        beats = 0
         while True:
             await asyncio.sleep(1.0)
             self.app.beat()
+            beats += 1
+            if beats % _COLLECT_BEATS == 0:
+                gc.collect(1)
             if self.service.engine.failed is None:
                 self.service.guard()
                 self.poke()
@@ -314,6 +329,7 @@ class _Active:
                 self.stopping.set()
                 return
             self.service.alarms["log"] = str(failed)
+            self._dismiss(self.service)
             with contextlib.suppress(FraudloopError, OSError):
                 self.service.close()
             try:
@@ -322,6 +338,7 @@ class _Active:
                 self.service.alarms["log"] = str(error)
                 continue
             self.service = self.backing.service = service
+            self._attend(service)
 
     async def _snapshots(self) -> None:
         """Where nobody stands by: snapshots by a forked child."""
@@ -342,6 +359,7 @@ class _Active:
         while (engine.queue or engine.flights) and engine.failed is None and time.monotonic() < end:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0)  # the last answers go out
+        self._dismiss(self.service)
         self.service.close()
         if self.process.alone and engine.failed is None:
             write(self.process.config.snapshots, engine.state)

@@ -90,11 +90,12 @@ class Service:
         columns: tuple[str, ...],
         units: Mapping[str, str],
         standby: Follower | None = None,
+        watched: bool = False,
         progress: Progress = silent,
     ) -> Service:
         """Become the writer of the log and be ready to decide.
 
-        standby: a state that follows the log already; else it is recovered first. wake: see `Engine`. LedgerError: another writer
+        standby: a state that follows the log already; else it is recovered first. wake, watched: see `Engine`. LedgerError: another writer
         is there, or the log is damaged. A bundle that cannot be used is an alarm, not an error: the one used last, or the fallback
         rules, decide.
         """
@@ -113,7 +114,7 @@ class Service:
         service._begin(log, state, columns)
         in_force = service._in_force(state)
         warm(state, in_force)
-        service.engine = Engine(state, log, in_force, wake, limits_of(config))
+        service.engine = Engine(state, log, in_force, wake, limits_of(config), watched=watched)
         service.engine.beside.use(in_force, service.slots.challenger)
         return service
 
