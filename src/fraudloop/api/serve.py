@@ -38,7 +38,7 @@ from fraudloop.engine.engine import Engine
 from fraudloop.engine.recovery import Follower, recover
 from fraudloop.engine.service import Service
 from fraudloop.engine.snapshots import Snapshots, write
-from fraudloop.errors import FencedError, FraudloopError, RefoldNeeded
+from fraudloop.errors import DefectError, FencedError, FraudloopError, RefoldNeeded
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.scoring.store import BundleStore
 
@@ -313,7 +313,9 @@ class _Active:
                 self.code = FENCED
                 self.stopping.set()
                 return
-            self.service.alarms["log"] = str(failed)
+            name = "defect" if isinstance(failed, DefectError) else "log"
+            self.service.alarms[name] = str(failed)
+            sys.stderr.write(f"fraudloop: {failed}\n")
             with contextlib.suppress(FraudloopError, OSError):
                 self.service.close()
             try:
@@ -321,6 +323,8 @@ class _Active:
             except (FraudloopError, OSError) as error:
                 self.service.alarms["log"] = str(error)
                 continue
+            if name == "defect":
+                service.alarms[name] = str(failed)  # somebody should look, although it goes on
             self.service = self.backing.service = service
 
     async def _snapshots(self) -> None:
@@ -339,7 +343,7 @@ class _Active:
         engine = self.service.engine
         for server in servers:
             server.drain()
-        while (engine.queue or engine.flights) and engine.failed is None and time.monotonic() < end:
+        while (engine.queue or engine.commands or engine.flights) and engine.failed is None and time.monotonic() < end:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0)  # the last answers go out
         self.service.close()
@@ -355,7 +359,9 @@ class _Turns:
 
     @property
     def queue(self) -> Any:
-        return self._active.service.engine.queue
+        """What a further step would take up now; while the disk is behind, its answer wakes the loop, not this."""
+        engine = self._active.service.engine
+        return engine.queue if engine.busy else ()
 
     def ask(self, ticket: Any) -> None:
         self._active.service.engine.ask(ticket)
