@@ -354,7 +354,7 @@ class Engine:
         later: list[tuple[Ticket, Ticket]] = []
         done = 0
         try:
-            for done, (name, lsn, ticket) in enumerate(zip(ids, known, tickets, strict=True)):
+            for name, lsn, ticket in zip(ids, known, tickets, strict=True):
                 if name in here:
                     later.append((ticket, here[name]))
                 elif name in self.pending:
@@ -367,6 +367,7 @@ class Engine:
                 else:
                     here[name] = ticket
                     out.append(ticket)
+                done += 1
         except Exception:
             self._taken = [*out, *(ticket for ticket, _ in later), *tickets[done:]]
             raise
