@@ -324,6 +324,12 @@ class Sealing:
             for at, ((public, _), blob) in enumerate(zip(split, blobs, strict=True))
         ]
 
+    def seal_columns(self, vault: Vault, personal: Iterable[Sequence[Value]], hashes: Words) -> tuple[list[bytes], list[bytes]]:
+        """As `seal` for many whose personal values are at hand in the order of `sealed`: `personal` and `hashes` of their records."""
+        blobs = vault.seal_many(self.subjects(hashes), [*map(_encode, personal)])
+        raw, width = hashes.tobytes(), 16 * len(self.hashed)
+        return blobs, [raw[at : at + width] for at in range(0, len(raw), width)] if width else [b""] * len(blobs)
+
     def unseal(self, vault: Vault | None, public: Sequence[Value], personal: bytes, hashes: bytes) -> Row:
         """The row of a record; personal values are None if the subject was erased, or without a vault."""
         if not personal or vault is None:
