@@ -109,6 +109,9 @@ class Vault:
         ready = self._ready
         missing = [name for name in dict.fromkeys(names) if name not in ready]
         if missing:
+            if len(ready) + len(missing) > VAULT_CACHE:
+                ready.clear()
+                missing = [*dict.fromkeys(names)]  # those of this batch that were ready went too
             self._prepare(missing)
         nonces = self._random(_NONCE_BYTES * len(names))
         out, at, own = [], 0, self._id
@@ -200,8 +203,6 @@ class Vault:
     def _prepare(self, names: Sequence[bytes]) -> None:
         """Have the ciphers of these subjects ready."""
         ready = self._ready
-        if len(ready) + len(names) > VAULT_CACHE:
-            ready.clear()
         subjects = np.frombuffer(b"".join(names), np.uint64).reshape(-1, 2)
         seeds, there = self._tree.seeds(_leaves(subjects, 0))
         raw = seeds.tobytes()
