@@ -39,7 +39,7 @@ from fraudloop.engine.recovery import Follower, recover
 from fraudloop.engine.service import Service
 from fraudloop.engine.snapshots import Snapshots, write
 from fraudloop.engine.syncer import Syncer
-from fraudloop.errors import FencedError, FraudloopError, RefoldNeeded
+from fraudloop.errors import DefectError, FencedError, FraudloopError, RefoldNeeded
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.scoring.store import BundleStore
 
@@ -223,7 +223,7 @@ class _Active:
         process = self.process
         service = Service.open(
             process.config, FolderFiles(process.config.log), process.store, self.clock, lambda lsn: None, key=process.key, columns=process.columns,
-            units=process.units, standby=follower, watched=True,
+            units=process.units, standby=follower, flusher=lambda log, done, failed: Syncer(log),
         )  # fmt: skip
         service.own_numbers, service.own_words = process.own_numbers, process.own_words
         return service
@@ -328,8 +328,10 @@ class _Active:
                 self.code = FENCED
                 self.stopping.set()
                 return
-            self.service.alarms["log"] = str(failed)
+            name = "defect" if isinstance(failed, DefectError) else "log"
+            self.service.alarms[name] = str(failed)
             self._dismiss(self.service)
+            sys.stderr.write(f"fraudloop: {failed}\n")
             with contextlib.suppress(FraudloopError, OSError):
                 self.service.close()
             try:
@@ -337,6 +339,8 @@ class _Active:
             except (FraudloopError, OSError) as error:
                 self.service.alarms["log"] = str(error)
                 continue
+            if name == "defect":
+                service.alarms[name] = str(failed)  # somebody should look, although it goes on
             self.service = self.backing.service = service
             self._attend(service)
 
@@ -356,7 +360,7 @@ class _Active:
         engine = self.service.engine
         for server in servers:
             server.drain()
-        while (engine.queue or engine.flights) and engine.failed is None and time.monotonic() < end:
+        while (engine.queue or engine.commands or engine.flights) and engine.failed is None and time.monotonic() < end:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0)  # the last answers go out
         self._dismiss(self.service)
@@ -373,7 +377,9 @@ class _Turns:
 
     @property
     def queue(self) -> Any:
-        return self._active.service.engine.queue
+        """What a further step would take up now; while the disk is behind, its answer wakes the loop, not this."""
+        engine = self._active.service.engine
+        return engine.queue if engine.busy else ()
 
     def ask(self, ticket: Any) -> None:
         self._active.service.engine.ask(ticket)

@@ -26,11 +26,12 @@ from fraudloop.door.row import Row
 from fraudloop.engine import force
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.deciding import InForce, Part, decisions_of, explain, judge, reasons_of
-from fraudloop.engine.engine import Command, Engine, Limits
+from fraudloop.engine.engine import Command, Engine, Flushing, Limits
+from fraudloop.engine.flusher import Flusher
 from fraudloop.engine.loaded import Loaded, load
 from fraudloop.engine.recovery import Follower, recover
 from fraudloop.engine.state import State
-from fraudloop.errors import FraudloopError, InputError, RefoldNeeded, StoreError
+from fraudloop.errors import FraudloopError, InputError, RefoldNeeded, StoreError, UnavailableError
 from fraudloop.features.derive import obstacles
 from fraudloop.features.fold import Fold
 from fraudloop.features.plan import compile_plan
@@ -90,23 +91,36 @@ class Service:
         columns: tuple[str, ...],
         units: Mapping[str, str],
         standby: Follower | None = None,
-        watched: bool = False,
         progress: Progress = silent,
+        vault: Files | None = None,
+        flusher: Callable[[Log, Callable[[int, float], None], Callable[[FraudloopError], None]], Flushing] = Flusher,
     ) -> Service:
         """Become the writer of the log and be ready to decide.
 
-        standby: a state that follows the log already; else it is recovered first. wake, watched: see `Engine`. LedgerError: another writer
+        standby: a state that follows the log already; else it is recovered first. wake, flusher: see `Engine`. vault: where the keys of
+        personal fields lie, None for the data folder. LedgerError: another writer
         is there, or the log is damaged. A bundle that cannot be used is an alarm, not an error: the one used last, or the fallback
         rules, decide.
         """
         follower = standby or recover(files, config.snapshots, key, progress)
         log = Log.open(files, take_over=standby is not None)
+        try:
+            return Service._opened(config, log, follower, store, clock, wake, columns, units, vault, flusher)
+        except BaseException:
+            files.close()  # or the lock would keep the next try out
+            raise
+
+    @staticmethod
+    def _opened(
+        config: ServeConfig, log: Log, follower: Follower, store: BundleStore, clock: Clock, wake: Callable[[int], None], columns: tuple[str, ...],
+        units: Mapping[str, str], vault: Files | None, flusher: Callable[[Log, Callable[[int, float], None], Callable[[FraudloopError], None]], Flushing],
+    ) -> Service:  # fmt: skip
         while follower.follow():
             pass  # what came between; the log is ours now
         state = follower.state
         assert state.next_lsn == log.next_lsn, "everything in the log is in the state"
         if config.seal:
-            state.vault = Vault.open(config.folder / "vault", make=state.sealing is None)
+            state.vault = Vault.open(vault or config.folder / "vault", make=state.sealing is None)
         secret = _secret(config.folder)
         base = FeatureSet.load(config.features)
         service = Service(config, clock, None, store, force.Slots(canary_share=config.canary_share), secret, units, base)  # type: ignore[arg-type]
@@ -114,7 +128,7 @@ class Service:
         service._begin(log, state, columns)
         in_force = service._in_force(state)
         warm(state, in_force)
-        service.engine = Engine(state, log, in_force, wake, limits_of(config), watched=watched)
+        service.engine = Engine(state, log, in_force, wake, limits_of(config), flusher)
         service.engine.beside.use(in_force, service.slots.challenger)
         return service
 
@@ -156,6 +170,7 @@ class Service:
         first = log.append(log.epoch, [encode(record) for record in records])
         log.flush()
         state.note(first, records, *log.place)
+        state.chain = log.digest
         for record in records:
             state.change(record)
 
@@ -388,6 +403,9 @@ class Service:
         refuse: Callable[[FraudloopError], None] = lambda error: None,
     ) -> None:
         """Have records appended and applied between the next two batches."""
+        if self.engine.failed is not None:
+            refuse(UnavailableError(f"the log cannot be written now ({self.engine.failed}); come again", retry_after_s=1))
+            return
         self.engine.commands.append(Command(records, apply, done, refuse))
 
     def refresh(self) -> None:
