@@ -46,7 +46,8 @@ from fraudloop.engine.recovery import refold as follow_from_the_beginning
 from fraudloop.engine.service import Service
 from fraudloop.engine.snapshots import Snapshots, write
 from fraudloop.engine.state import State
-from fraudloop.errors import FencedError, FraudloopError, RefoldNeeded
+from fraudloop.engine.syncer import Syncer
+from fraudloop.errors import DefectError, FencedError, FraudloopError, RefoldNeeded
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Reader
 from fraudloop.scoring.store import BundleStore
@@ -65,6 +66,9 @@ _HEAL_S: Final = 1.0
 
 #: The exit code of a process that another one has taken over from.
 FENCED: Final = 3
+
+#: Seconds between two collections of young objects.
+_COLLECT_BEATS: Final = 10
 
 #: Records that the loop itself folds in when a state that was made beside is swapped in: some milliseconds' worth.
 _SWAP_RECORDS: Final = 512
@@ -181,6 +185,7 @@ class _Active:
             self.loop.add_signal_handler(name, self.stopping.set)
         process, config = self.process, self.process.config
         self.service = self._open(follower)
+        self._attend(self.service)
         lines = None if process.lines is None else Lines(process.lines, every=config.lines_every)
         config.run.mkdir(parents=True, exist_ok=True)
         self.backing = Backing(self.service, process.tokens, self.poke)
@@ -201,10 +206,11 @@ class _Active:
             server.start(self.loop)
         listening = [await self.loop.create_server(public, sock=process.listener), await self._inside(inside)]
         tasks = [asyncio.create_task(work()) for work in (self._watch, self._heal, self._snapshots, self._beat)]
-        # What was made at the start stays: no collection walks it again.
+        # What was made at the start stays: no collection walks it again. A decision leaves no circles behind, so young objects are looked
+        # through now and then by `_beat`, and never in the middle of a batch.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        gc.disable()
         process.ready("active")
         await self.stopping.wait()
         for listener in listening:
@@ -228,19 +234,29 @@ class _Active:
 
     def _open(self, follower: Follower | None) -> Service:
         process = self.process
-        holder: list[Engine] = []
-
-        def wake(lsn: int) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self.loop.call_soon_threadsafe(lambda: self._durable(holder[0], lsn))
-
         service = Service.open(
-            process.config, FolderFiles(process.config.log), process.store, self.clock, wake, key=process.key, columns=process.columns,
-            units=process.units, standby=follower,
+            process.config, FolderFiles(process.config.log), process.store, self.clock, lambda lsn: None, key=process.key, columns=process.columns,
+            units=process.units, standby=follower, flusher=lambda log, done, failed: Syncer(log),
         )  # fmt: skip
         service.own_numbers, service.own_words = process.own_numbers, process.own_words
-        holder.append(service.engine)
         return service
+
+    def _attend(self, service: Service) -> None:
+        """Watch what its log's flushes tell."""
+        flusher = service.engine.flusher
+        assert isinstance(flusher, Syncer), "the service was opened to be watched"
+        self.loop.add_reader(flusher.fd, self._flushed, service.engine)
+
+    def _dismiss(self, service: Service) -> None:
+        flusher = service.engine.flusher
+        assert isinstance(flusher, Syncer), "the service was opened to be watched"
+        if flusher.fd >= 0:
+            self.loop.remove_reader(flusher.fd)
+
+    def _flushed(self, engine: Engine) -> None:
+        engine.flushed()
+        if engine.queue or engine.commands or engine.beside.shadow:
+            self.poke()
 
     def poke(self) -> None:
         """There is something for the loop to do."""
@@ -252,11 +268,6 @@ class _Active:
         if engine.beside.shadow and not engine.queue and not engine.flights:
             self.loop.call_soon(self._turn)  # the challenger looks at one batch after the other while nobody else asks
 
-    def _durable(self, engine: Engine, lsn: int) -> None:
-        engine.durable(lsn)
-        if engine.queue or engine.commands or engine.beside.shadow:
-            self.poke()
-
     def _plans(self) -> None:
         """The names of the features of every plan there was, for stored answers too."""
         for name in self.service.engine.state.plans:
@@ -265,9 +276,13 @@ class _Active:
     async def _beat(self) -> None:
         """Once a second: keys, lines, what goes on beside the decisions."""
         known = len(self.service.engine.state.plans)
+        beats = 0
         while True:
             await asyncio.sleep(1.0)
             self.app.beat()
+            beats += 1
+            if beats % _COLLECT_BEATS == 0:
+                gc.collect(1)
             if self.service.engine.failed is None:
                 try:
                     self.service.guard()
@@ -360,7 +375,10 @@ class _Active:
                 self.code = FENCED
                 self.stopping.set()
                 return
-            self.service.alarms["log"] = str(failed)
+            name = "defect" if isinstance(failed, DefectError) else "log"
+            self.service.alarms[name] = str(failed)
+            self._dismiss(self.service)
+            sys.stderr.write(f"fraudloop: {failed}\n")
             with contextlib.suppress(FraudloopError, OSError):
                 self.service.close()
             try:
@@ -368,7 +386,10 @@ class _Active:
             except (FraudloopError, OSError) as error:
                 self.service.alarms["log"] = str(error)
                 continue
+            if name == "defect":
+                service.alarms[name] = str(failed)  # somebody should look, although it goes on
             self.service = self.backing.service = service
+            self._attend(service)
 
     async def _snapshots(self) -> None:
         """Where nobody stands by: snapshots by a forked child."""
@@ -386,9 +407,10 @@ class _Active:
         engine = self.service.engine
         for server in servers:
             server.drain()
-        while (engine.queue or engine.flights) and engine.failed is None and time.monotonic() < end:
+        while (engine.queue or engine.commands or engine.flights) and engine.failed is None and time.monotonic() < end:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0)  # the last answers go out
+        self._dismiss(self.service)
         self.service.close()
         if self.process.alone and engine.failed is None:
             write(self.process.config.snapshots, engine.state)
@@ -402,7 +424,9 @@ class _Turns:
 
     @property
     def queue(self) -> Any:
-        return self._active.service.engine.queue
+        """What a further step would take up now; while the disk is behind, its answer wakes the loop, not this."""
+        engine = self._active.service.engine
+        return engine.queue if engine.busy else ()
 
     def ask(self, ticket: Any) -> None:
         self._active.service.engine.ask(ticket)

@@ -29,11 +29,21 @@ from fraudloop.engine import force
 from fraudloop.engine.beside import version_of
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.deciding import InForce, Part, decisions_of, explain, judge, reasons_of
-from fraudloop.engine.engine import Command, Engine, Limits
+from fraudloop.engine.engine import Command, Engine, Flushing, Limits
+from fraudloop.engine.flusher import Flusher
 from fraudloop.engine.loaded import Loaded, load
 from fraudloop.engine.recovery import Follower, caught_up, recover, refold
 from fraudloop.engine.state import State
-from fraudloop.errors import BundleError, DefinitionError, FraudloopError, InputError, RefoldNeeded, StoreConflict, StoreError
+from fraudloop.errors import (
+    BundleError,
+    DefinitionError,
+    FraudloopError,
+    InputError,
+    RefoldNeeded,
+    StoreConflict,
+    StoreError,
+    UnavailableError,
+)
 from fraudloop.features.derive import obstacles
 from fraudloop.features.fold import Fold
 from fraudloop.features.plan import compile_plan
@@ -114,15 +124,29 @@ class Service:
         units: Mapping[str, str],
         standby: Follower | None = None,
         progress: Progress = silent,
+        vault: Files | None = None,
+        flusher: Callable[[Log, Callable[[int, float], None], Callable[[FraudloopError], None]], Flushing] = Flusher,
     ) -> Service:
         """Become the writer of the log and be ready to decide.
 
-        columns: of canonical rows, with their types. standby: a state that follows the log already; else it is recovered first. wake: see
-        `Engine`. LedgerError: another writer is there, or the log is damaged. A bundle that cannot be used is an alarm, not an error: the
-        one used last, or the fallback rules, decide.
+        columns: of canonical rows, with their types. standby: a state that follows the log already; else it is recovered first. wake, flusher:
+        see `Engine`. vault: where the keys of personal fields lie, None for the data folder. LedgerError: another writer is there, or the
+        log is damaged. A bundle that cannot be used is an alarm, not an error: the one used last, or the fallback rules, decide.
         """
         follower = standby or recover(files, config.snapshots, key, progress)
         log = Log.open(files, take_over=standby is not None)
+        try:
+            return Service._opened(config, files, log, follower, store, clock, wake, key, columns, units, vault, flusher, progress)
+        except BaseException:
+            files.close()  # or the lock would keep the next try out
+            raise
+
+    @staticmethod
+    def _opened(
+        config: ServeConfig, files: Files, log: Log, follower: Follower, store: BundleStore, clock: Clock, wake: Callable[[int], None], key: bytes,
+        columns: Mapping[str, str], units: Mapping[str, str], vault: Files | None,
+        flusher: Callable[[Log, Callable[[int, float], None], Callable[[FraudloopError], None]], Flushing], progress: Progress,
+    ) -> Service:  # fmt: skip
         follower = caught_up(follower, config.snapshots, progress)  # what came between; the log is ours now
         state = follower.state
         assert state.next_lsn == log.next_lsn, "everything in the log is in the state"
@@ -132,7 +156,7 @@ class Service:
             if not_held(state, always):
                 state = refold(files, always, key, progress).state
         if config.seal:
-            state.vault = Vault.open(config.folder / "vault", make=state.sealing is None)
+            state.vault = Vault.open(vault or config.folder / "vault", make=state.sealing is None)
         secret = _secret(config.folder)
         slots = force.Slots(canary_share=force.canary_share(state, config.canary_share))
         service = Service(config, clock, None, store, slots, secret, units, base)  # type: ignore[arg-type]
@@ -140,7 +164,7 @@ class Service:
         service._begin(log, state, columns)
         in_force = service._in_force(state)
         warm(state, in_force)
-        service.engine = Engine(state, log, in_force, wake, limits_of(config))
+        service.engine = Engine(state, log, in_force, wake, limits_of(config), flusher)
         beside = service.engine.beside
         beside.bounds, beside.limits, beside.theirs = config.canary.bounds, config.guard, config.observed_field
         beside.shadow_batches_max = config.shadow_batches_max
@@ -189,6 +213,7 @@ class Service:
         first = log.append(log.epoch, [encode(record) for record in records])
         log.flush()
         state.note(first, records, *log.place)
+        state.chain = log.digest
         for record in records:
             state.change(record)
 
@@ -597,6 +622,9 @@ class Service:
         refuse: Callable[[FraudloopError], None] = lambda error: None,
     ) -> None:
         """Have records appended and applied between the next two batches; see `engine.Command`."""
+        if self.engine.failed is not None:
+            refuse(UnavailableError(f"the log cannot be written now ({self.engine.failed}); come again", retry_after_s=1))
+            return
         self.engine.commands.append(Command(make, apply, done, refuse))
 
     def refresh(self) -> None:
