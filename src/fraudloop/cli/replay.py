@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,6 +122,11 @@ class _Lines:
         elif now.elapsed_s >= self._next:
             self._next = now.elapsed_s + PROGRESS_LINE_S
             note(line)
+
+
+def live_lines() -> Callable[[Live], None]:
+    """How it goes, for people, on stderr."""
+    return _Lines()
 
 
 def _silent(now: Live) -> None:
