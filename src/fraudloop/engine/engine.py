@@ -273,6 +273,7 @@ class Engine:
         out, newest = [], self.state.received_us
         for ticket in tickets:
             newest = max(newest, ticket.received_us)
+            ticket.row["received_at"] = newest  # not what the caller says
             out.append(newest)
         return out
 

@@ -60,14 +60,14 @@ def lists_of(state: State) -> dict[str, NamedList]:
 
 
 def wanted_features(base: FeatureSet, slots: Slots, rules: RuleSet) -> FeatureSet:
-    """The union that the state is to run: the base set, what the slots read, and what rules that run name beyond both.
+    """The union that the state is to run: the base set, what the slots read, and what rules that run name beyond both, the fallback rules too.
 
     DefinitionError if two of them mean different things by one name of an entity or field.
     """
     out = base
     for features in slots.features:
         out = out.merge(features)
-    return replace(out, features=(*out.features, *named_features(rules, out)))
+    return replace(out, features=(*out.features, *named_features(with_fallback(rules), out)))
 
 
 def compile_active(rules: RuleSet, features: FeatureSet, lists: Mapping[str, NamedList]) -> CompiledRules:

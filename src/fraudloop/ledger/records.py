@@ -18,12 +18,14 @@ Value: TypeAlias = str | int | float | bool | None
 
 
 class Reason(msgspec.Struct, array_like=True, frozen=True):
-    """One reason of a decision, as it was answered. source: the feature, the rule or the list it comes from."""
+    """One reason of a decision, as it was answered. source: the feature, the rule or the list it comes from. share: of the absolute
+    contributions of all columns, 0 for people's reasons."""
 
     code: str
     text: str
     contribution: float | None
     source: str
+    share: float = 0.0
 
 
 class Decision(msgspec.Struct, array_like=True, frozen=True):
