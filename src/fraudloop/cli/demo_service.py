@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from fraudloop.cli.demo_text import announce, rule, say
+from fraudloop.cli.main import run
 from fraudloop.cli.output import progress
 from fraudloop.cli.replay import live_lines
 from fraudloop.client import Client
@@ -17,7 +22,7 @@ from fraudloop.clock import SystemClock
 from fraudloop.engine.config import ServeConfig
 from fraudloop.errors import CheckFailed
 from fraudloop.pipelines import demo_service
-from fraudloop.pipelines.demo import MODEL, store
+from fraudloop.pipelines.demo import MODEL, PEOPLE, store
 from fraudloop.pipelines.demo_service import KILL_AFTER, Found, Live, Serving, found_in
 from fraudloop.pipelines.importing import import_file
 from fraudloop.pipelines.offline import Comparison, compare
@@ -75,7 +80,7 @@ def live(out: Path, settings: Settings, *, small: bool, first: int, quiet: bool)
         if not quiet:
             rule(f"{first + 3} of {total} · three decisions, and yours")
         facts["decisions"] = _decisions(plan, facts["day"].pop("examples"), tell)
-        facts["first"] = _first(plan, tell)
+        facts["own"] = _own(plan, tell, quiet=quiet)
         yield Ending(plan.url, facts, service)
 
 
@@ -137,7 +142,7 @@ def _decisions(plan: Live, found: Found, tell: Callable[[str], None]) -> list[di
             decision = told["decision"]
             out.append(told)
             tell(f"\n$ curl {plan.url}/decisions/{name}")
-            payment = told["payment"]
+            payment = told["transaction"]
             tell(
                 f"  {decision['decision']}: risk {decision['risk_score']:.3f}, decided in {decision['latency_ms']:.1f} ms; {_what(payment)}"
             )
@@ -156,16 +161,24 @@ def _signed(weight: float | None) -> str:
     return "  rule" if weight is None else f"{weight:+6.2f}".replace("-", "−")
 
 
-def _first(plan: Live, tell: Callable[[str], None]) -> dict[str, Any]:
-    """A call to paste, and its answer."""
-    import msgspec
-
-    tell("\nAnd one of your own:\n")
-    tell("$ " + plan.curl)
-    answer = demo_service.first_payment(plan)
-    tell(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+def _own(plan: Live, tell: Callable[[str], None], *, quiet: bool) -> list[dict[str, Any]]:
+    """A call to paste and its answer; a person's word, and the next answer."""
+    first, second = "my-first", "my-second"
+    tell("\nOne of your own:\n")
+    tell("$ " + plan.curl(first))
+    answers = [demo_service.send(plan, first)]
+    tell(msgspec.json.format(msgspec.json.encode(answers[0]), indent=2).decode())
+    block = ("lists", "add", "block", "device", demo_service.PHONE, "--who", PEOPLE[0], "--why", "reported stolen", "--url", plan.url)
+    tell("\nSomebody reports the phone stolen; what a person says holds from the next payment on:\n")
+    tell("$ fraudloop " + shlex.join(block))
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        if run(block) != 0:
+            raise CheckFailed("the demo stops: `fraudloop lists add` did not work")
+    answers.append(demo_service.send(plan, second))
+    tell(f"\n$ curl … {second} …")
+    tell(f"  {answers[1]['decision']}: " + "; ".join(reason["text"] for reason in answers[1]["reasons"][:1]))
     tell(f"\n{plan.url + '/':<36} the way in\n{plan.url + '/docs':<36} every route, to try\n{plan.url + '/metrics':<36} for Prometheus")
-    return answer
+    return answers
 
 
 def _nothing(text: str) -> None:

@@ -9,7 +9,6 @@ Here are the commands, the service as a process, and what its log says afterward
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import re
 import shutil
@@ -25,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import polars as pl
 
 from fraudloop.client import Client
@@ -48,13 +48,17 @@ SPEED_OF_SMALL: Final = 14_400.0
 #: The share of the day after which the process that decides is killed.
 KILL_AFTER: Final = 0.4
 
+#: A score is a probability: above this a payment is more likely fraud than not.
+DECLINE: Final = 0.5
+
 PORT: Final = 8000
 _START_S: Final = 120.0
 _STOP_S: Final = 60.0
 
 #: What a newcomer is to send first. The time is now: a payment of last year would be too late.
+PHONE: Final = "my-phone"
 PAYMENT: Final = (
-    '{{"transaction_id":"my-first","timestamp":"{time}","customer_id":"C02348","merchant_id":"M00015",'
+    '{{"transaction_id":"{id}","timestamp":"{time}","customer_id":"C02348","merchant_id":"M00015",'
     '"merchant_category":"electronics","amount":249.90,"currency":"EUR","country":"DE","is_online":true,"device":{{"id":"my-phone"}}}}'
 )
 
@@ -113,11 +117,10 @@ class Live:
             ),
         )  # fmt: skip
 
-    @property
-    def curl(self) -> str:
+    def curl(self, name: str) -> str:
         """To be pasted: the time is the shell's."""
-        body = PAYMENT.format(time="'$(date -u +%FT%TZ)'")
-        return f"curl {self.url}/score_transaction -H 'content-type: application/json' \\\n  -d '{body}'"
+        body = PAYMENT.format(id=name, time="'$(date -u +%FT%TZ)'")
+        return f"curl {self.url}/score_transaction -H 'content-type: application/json' -d '{body}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ class Found:
 
 
 def plan(folder: Path, now_us: int, *, port: int | None = None, small: bool = False) -> Live:
-    """The commands of a run that begins now; data of an earlier run goes, and the policy is the one that the champion suggests."""
+    """The commands of a run that begins now; data of an earlier run goes."""
     since_us = now_us - DAY_US
     last = pl.scan_parquet(folder / "transactions.parquet").select(pl.col("timestamp").dt.timestamp("us").max()).collect().item()
     shift = format_duration(shift_us(NOW, last, now_us))
@@ -142,8 +145,8 @@ def plan(folder: Path, now_us: int, *, port: int | None = None, small: bool = Fa
     bundles = BundleStore(store(folder))
     suggested = Policy.from_dict(bundles.get(f"{MODEL}@champion").thresholds)
     live.policy.write_text(
-        "# The thresholds that the champion suggests, from costs and review capacity. A policy is versioned and published by a person.\n"
-        f'name = "demo"\nreview = {suggested.review!r}\ndecline = {suggested.decline!r}\n',
+        "# What the team decides by: review as the champion suggests it from costs and capacity, decline what is more likely fraud than not.\n"
+        f'name = "demo"\nreview = {min(suggested.review, DECLINE)!r}\ndecline = {DECLINE}\n',
         "utf-8",
     )
     return live
@@ -248,19 +251,7 @@ def three(found: Found) -> list[str]:
     return [found.examples[one.text] for one in (Outcome.APPROVE, Outcome.REVIEW, Outcome.DECLINE) if one.text in found.examples]
 
 
-def first_payment(live: Live) -> dict[str, Any]:
+def send(live: Live, name: str) -> dict[str, Any]:
     """The answer to the call that `Live.curl` shows."""
-    body = PAYMENT.format(time=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
-    connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=10)
-    try:
-        connection.request("POST", "/score_transaction", body, {"content-type": "application/json"})
-        answer = connection.getresponse()
-        text = answer.read()
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise CheckFailed(f"POST /score_transaction: {answer.status} {text[:200]!r}")
-    import msgspec
-
-    out: dict[str, Any] = msgspec.json.decode(text)
-    return out
+    with Client(live.url, deadline_s=30.0) as client:
+        return client.score(msgspec.json.decode(PAYMENT.format(id=name, time=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")))
