@@ -128,7 +128,7 @@ def _told(done: Replayed, answered: int, found: Found, compared: Comparison, tak
     yield ""
     yield f"{answered:,} payments answered: {outcomes}; half of them within {latency['p50']:.1f} ms"
     if taken_over_s is not None:
-        yield f"the one that stood by took over in {taken_over_s:.2f} s; {done.load.retried:,} requests were sent again meanwhile, by the same id"
+        yield f"the process that stood by took over in {taken_over_s:.2f} s; sent again meanwhile, under the same id: {done.load.retried:,}"
     yield f"{found.decided:,} decisions in the log for {answered:,} answers, {found.doubled} doubled: nothing was lost, nothing counted twice"
     yield f"the log folded again from its first record: {compared.text()}"
 
