@@ -48,6 +48,7 @@ def command(
     transactions: Annotated[int, typer.Option("--transactions", metavar="N", help="Size of the world.")] = DEFAULT_TRANSACTIONS,
     seed: Seed = DEFAULT_SEED,
     keep: Annotated[bool, typer.Option("--keep", help="Go on with the world that an earlier run made, instead of a new one.")] = False,
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="The service at the end, with a day of payments through it.")] = True,
     stay: Annotated[
         bool | None,
         typer.Option("--stay/--no-stay", help="Keep the service up at the end until Ctrl-C; on a terminal it does so by itself."),
@@ -64,7 +65,7 @@ def command(
     skipped = prepare(out, transactions, keep=keep)
     if not json:
         _say(f"The commands below run as they stand, with a bundle store of their own:\n\n$ export FRAUDLOOP_STORE={store(out)}")
-    total = len(plan) + 5
+    total = len(plan) + (5 if serve else 1)
     done: list[dict[str, Any]] = []
     for number, step in enumerate(plan, 1):
         if not json:
@@ -84,30 +85,43 @@ def command(
         _say("What each fact of the payment added to the score (+ towards fraud, − away from it), the largest first.\n")
         _show(explained)
     small = transactions < DEFAULT_TRANSACTIONS // 2
-    with _exported("FRAUDLOOP_STORE", str(store(out))), live(out, settings, small=small, first=len(plan) + 2, quiet=json) as ending:
+    with (
+        _exported("FRAUDLOOP_STORE", str(store(out))),
+        _ending(serve, out, settings, small=small, first=len(plan) + 2, quiet=json) as ending,
+    ):
         seconds = time.monotonic() - began
         if json:
             print_json(
                 {
                     "folder": str(out), "seconds": round(seconds, 3), "steps": done, "method": explained.method, "examples": explained.examples,
-                    "plots": [str(path) for path, _ in drawn], "service": ending.facts,
+                    "plots": [str(path) for path, _ in drawn], "service": None if ending is None else ending.facts,
                 }
             )  # fmt: skip
         else:
-            _left(out, drawn)
+            _left(out, drawn, served=serve)
             _say(f"\nDone in {seconds:.0f} s. Your own table next: `fraudloop profile FILE` says which features its columns give.")
-        if (sys.stdin.isatty() and sys.stdout.isatty() and not json) if stay is None else stay:
+        if ending is not None and ((sys.stdin.isatty() and sys.stdout.isatty() and not json) if stay is None else stay):
             _stay(ending)
 
 
-def _left(out: Path, drawn: list[tuple[Path, str]]) -> None:
+@contextlib.contextmanager
+def _ending(serve: bool, out: Path, settings: Settings, *, small: bool, first: int, quiet: bool) -> Iterator[Ending | None]:
+    if not serve:
+        yield None
+        return
+    with live(out, settings, small=small, first=first, quiet=quiet) as ending:
+        yield ending
+
+
+def _left(out: Path, drawn: list[tuple[Path, str]], *, served: bool) -> None:
     _rule("what is left to look at")
     for path, text in drawn:
         _say(f"{path!s:<42} {text}")
     _say(f"{out / 'card.html'!s:<42} the model card of the champion that scored")
     _say(f"{out / 'gate-refused.html'!s:<42} why the weak model was refused; gate.html: why the other was not")
     _say(f"{out / 'model'!s:<42} the bundle: data only, with a hash for every file")
-    _say(f"{out / 'data'!s:<42} the service's log, and all that can be made from it")
+    if served:
+        _say(f"{out / 'data'!s:<42} the service's log, and all that can be made from it")
 
 
 def _stay(ending: Ending) -> None:
