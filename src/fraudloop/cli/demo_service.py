@@ -163,9 +163,9 @@ def _signed(weight: float | None) -> str:
 
 def _own(plan: Live, tell: Callable[[str], None], *, quiet: bool) -> list[dict[str, Any]]:
     """A call to paste and its answer; a person's word, and the next answer."""
-    first, second = "my-first", "my-second"
+    first, second = "my-0", "my-1"
     tell("\nOne of your own:\n")
-    tell("$ " + plan.curl(first))
+    tell("$ " + plan.curl)
     answers = [demo_service.send(plan, first)]
     tell(msgspec.json.format(msgspec.json.encode(answers[0]), indent=2).decode())
     block = ("lists", "add", "block", "device", demo_service.PHONE, "--who", PEOPLE[0], "--why", "reported stolen", "--url", plan.url)
@@ -175,7 +175,7 @@ def _own(plan: Live, tell: Callable[[str], None], *, quiet: bool) -> list[dict[s
         if run(block) != 0:
             raise CheckFailed("the demo stops: `fraudloop lists add` did not work")
     answers.append(demo_service.send(plan, second))
-    tell(f"\n$ curl … {second} …")
+    tell("\nThe same call again:\n")
     tell(f"  {answers[1]['decision']}: " + "; ".join(reason["text"] for reason in answers[1]["reasons"][:1]))
     tell(f"\n{plan.url + '/':<36} the way in\n{plan.url + '/docs':<36} every route, to try\n{plan.url + '/metrics':<36} for Prometheus")
     return answers

@@ -95,7 +95,7 @@ class Live:
         opened = ("--name", MODEL, "--policy", str(self.policy))
         return (
             Step(
-                "history",
+                "import",
                 "The world's payments, labels and homes go into the service's log, moved by whole weeks so that it ends now; all but the last 22 hours.",
                 (
                     "ledger", "import", str(self.table), "--labels", str(folder / "labels.parquet"), "--profiles", str(folder / "profiles.parquet"),
@@ -117,9 +117,10 @@ class Live:
             ),
         )  # fmt: skip
 
-    def curl(self, name: str) -> str:
-        """To be pasted: the time is the shell's."""
-        body = PAYMENT.format(id=name, time="'$(date -u +%FT%TZ)'")
+    @property
+    def curl(self) -> str:
+        """To be pasted, more than once: id and time are the shell's."""
+        body = PAYMENT.format(id="my-'$(date +%s)'", time="'$(date -u +%FT%TZ)'")
         return f"curl {self.url}/score_transaction -H 'content-type: application/json' -d '{body}'"
 
 
