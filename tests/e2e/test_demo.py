@@ -21,6 +21,7 @@ from fraudloop.pipelines.demo_service import Live, found_in
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
 from fraudloop.training.config import TrainConfig
+from tests.family import free_port
 
 
 def test_what_is_printed_is_what_runs(tmp_path: Path) -> None:
@@ -119,8 +120,9 @@ def test_the_whole_way_runs_explains_itself_and_goes_on_with_a_world_that_is_the
     assert {Path(path).name for path in done["plots"]} == set(PLOTS)
     assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in done["plots"])
 
+    port = free_port()
     made = (tmp_path / "transactions.parquet").stat().st_mtime_ns
-    assert run(["demo", "--transactions", "20000", "--out", str(tmp_path), "--keep"]) == 0
+    assert run(["demo", "--transactions", "20000", "--out", str(tmp_path), "--keep", "--port", str(port)]) == 0
     out = capsys.readouterr().out
     assert (tmp_path / "transactions.parquet").stat().st_mtime_ns == made
     assert "kept from an earlier run" in out
@@ -140,10 +142,10 @@ def test_the_whole_way_runs_explains_itself_and_goes_on_with_a_world_that_is_the
     assert re.search(r"/decisions/T\d+ approve: risk 0\.\d+", said)
     assert "decline: this device is on the block list" in said
     assert "-H 'content-type: application/json'" in said
-    found = found_in(tmp_path / "data")
-    assert found.decided == int(answered.replace(",", "")) + 2
-    [url] = set(re.findall(r"http://127\.0\.0\.1:\d+(?=/metrics)", out))
-    with pytest.raises(FraudloopError), Client(url, deadline_s=0.5) as client:
+    assert f"http://127.0.0.1:{port}/metrics" in said
+    found = found_in(Live(tmp_path, "", "", port, 1.0))
+    assert (found.decided, found.doubled) == (int(answered.replace(",", "")), 0)
+    with pytest.raises(FraudloopError), Client(f"http://127.0.0.1:{port}", deadline_s=0.5) as client:
         client.health()  # it ended with the demo
 
 

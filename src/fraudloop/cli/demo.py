@@ -49,6 +49,9 @@ def command(
     seed: Seed = DEFAULT_SEED,
     keep: Annotated[bool, typer.Option("--keep", help="Go on with the world that an earlier run made, instead of a new one.")] = False,
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="The service at the end, with a day of payments through it.")] = True,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="N", help="Where the service listens; 8000 if it is free, else another.")
+    ] = None,
     stay: Annotated[
         bool | None,
         typer.Option("--stay/--no-stay", help="Keep the service up at the end until Ctrl-C; on a terminal it does so by itself."),
@@ -87,7 +90,7 @@ def command(
     small = transactions < DEFAULT_TRANSACTIONS // 2
     with (
         _exported("FRAUDLOOP_STORE", str(store(out))),
-        _ending(serve, out, settings, small=small, first=len(plan) + 2, quiet=json) as ending,
+        _ending(serve, out, settings, small=small, port=port, first=len(plan) + 2, quiet=json) as ending,
     ):
         seconds = time.monotonic() - began
         if json:
@@ -105,11 +108,13 @@ def command(
 
 
 @contextlib.contextmanager
-def _ending(serve: bool, out: Path, settings: Settings, *, small: bool, first: int, quiet: bool) -> Iterator[Ending | None]:
+def _ending(
+    serve: bool, out: Path, settings: Settings, *, small: bool, port: int | None, first: int, quiet: bool
+) -> Iterator[Ending | None]:
     if not serve:
         yield None
         return
-    with live(out, settings, small=small, first=first, quiet=quiet) as ending:
+    with live(out, settings, small=small, port=port, first=first, quiet=quiet) as ending:
         yield ending
 
 

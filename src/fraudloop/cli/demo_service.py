@@ -46,9 +46,9 @@ class Ending:
 
 
 @contextlib.contextmanager
-def live(out: Path, settings: Settings, *, small: bool, first: int, quiet: bool) -> Iterator[Ending]:
+def live(out: Path, settings: Settings, *, small: bool, port: int | None, first: int, quiet: bool) -> Iterator[Ending]:
     """Run the last steps, numbered from `first`; the service is up for the length of the block."""
-    plan = demo_service.plan(out, SystemClock().now_us(), small=small)
+    plan = demo_service.plan(out, SystemClock().now_us(), small=small, port=port)
     history, serve, day = plan.steps()
     total, tell = first + 3, _nothing if quiet else say
     facts: dict[str, Any] = {}
@@ -107,7 +107,7 @@ def _day(plan: Live, service: Serving, settings: Settings, tell: Callable[[str],
         live=watch,
     )
     answered = sum(done.outcomes.values())
-    found = found_in(plan.data)
+    found = found_in(plan)
     with progress(quiet=quiet) as show:
         compared = compare(plan.data, BundleStore(store(plan.folder)), key=settings.hash_key, progress=show)
     taken_over = service.taken_over_s

@@ -140,7 +140,7 @@ def plan(folder: Path, now_us: int, *, port: int | None = None, small: bool = Fa
     last = pl.scan_parquet(folder / "transactions.parquet").select(pl.col("timestamp").dt.timestamp("us").max()).collect().item()
     shift = format_duration(shift_us(NOW, last, now_us))
     since = f"{datetime.fromtimestamp(since_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    live = Live(folder, since, shift, port or free_port(), SPEED_OF_SMALL if small else SPEED)
+    live = Live(folder, since, shift, free_port() if port is None else port, SPEED_OF_SMALL if small else SPEED)
     if live.data.is_dir():
         shutil.rmtree(live.data)
     bundles = BundleStore(store(folder))
@@ -223,17 +223,20 @@ def _wait(live: Live, process: subprocess.Popen[bytes], said: Path, end: float) 
     raise CheckFailed(f"the service did not start: {said.read_text('utf-8').strip()[-400:] or 'it says nothing'}")
 
 
-def found_in(data: Path) -> Found:
-    """What the log of a data folder holds that was decided."""
+def found_in(live: Live) -> Found:
+    """What the log holds of the table's payments: what others sent meanwhile is theirs."""
+    sent = set(pl.read_parquet(live.table, columns=["transaction_id"])["transaction_id"].to_list())
     ids: Counter[str] = Counter()
     best: dict[str, tuple[float, str]] = {}
     decided, at = 0, -1
-    for group in Reader(FolderFiles(data / "log"), 0).read():
+    for group in Reader(FolderFiles(live.data / "log"), 0).read():
         for record in decode_all(group.records):
             if isinstance(record, Configured):
                 at = tuple(record.columns).index("transaction_id")
             elif isinstance(record, Transacted):
                 name = str(record.row[at])
+                if name not in sent:
+                    continue
                 ids[name] += 1
                 decision = record.decision
                 if decision is None:
