@@ -36,7 +36,7 @@ $(STAMP): $(PACKAGES) $(KERNELS)
 	@$(PY) -m fraudloop.compiled
 	@touch $@
 
-demo: $(STAMP) ## generate, validate, features, train, score: the whole way in under 3 minutes
+demo: $(STAMP) ## the whole way: generate, train, judge, promote, then serve a day and lose nothing (under 4 minutes)
 	@$(PY) -m fraudloop demo
 
 test: $(STAMP) ## every promise, scaled down (under 10 minutes)
