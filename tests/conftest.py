@@ -18,7 +18,7 @@ settings.load_profile("prove" if PROVE else "ci" if os.environ.get("CI") else "d
 
 # The caller's settings do not reach the tests; compiled kernels stay where the caller keeps them.
 for _name in [name for name in os.environ if name.startswith("FRAUDLOOP_")]:
-    if _name not in ("FRAUDLOOP_PROVE", "FRAUDLOOP_CACHE_DIR", "FRAUDLOOP_HANDBOOK"):
+    if _name not in ("FRAUDLOOP_PROVE", "FRAUDLOOP_CACHE_DIR", "FRAUDLOOP_HANDBOOK", "FRAUDLOOP_SEED"):
         del os.environ[_name]
 
 

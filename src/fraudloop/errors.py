@@ -79,6 +79,10 @@ class CheckFailed(FraudloopError):
     exit_code = 1
 
 
+class DefectError(FraudloopError):
+    """A defect in fraudloop; nothing that was answered is lost. Report the place that it names."""
+
+
 class ConflictError(InputError):
     """The same transaction_id came before with another body; send another id, or the body that was sent first."""
 

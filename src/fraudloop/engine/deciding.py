@@ -43,7 +43,7 @@ NO_STATE: Final = "no_state"
 class InForce:
     """What decides. features: the plan's, in the order of the vectors. plan, policy_hash: short hashes. fallback: the rules that decide where
     there is no model. lists: words by named list. why: what is degraded now. secret: of the draws. canary decides the share
-    `canary_share` of customers in place of the champion."""
+    `canary_share` of customers in place of the champion. observe: another system decides, nothing is done on what is found here."""
 
     features: FeatureSet
     plan: str
@@ -59,6 +59,7 @@ class InForce:
     lists: Mapping[str, frozenset[str]] = field(default_factory=dict)
     entries: Entries = field(default_factory=Entries)
     why: tuple[str, ...] = ()
+    observe: bool = False
     #: The names of the features, once; and their places: many of each are asked for with every batch.
     names: tuple[str, ...] = field(init=False, repr=False)
     places: Mapping[str, int] = field(init=False, repr=False)
@@ -282,7 +283,7 @@ def decisions_of(
         out.append(
             Decision(
                 outcome, tier, decided, score, risk, hits, reasons, own is None, why, raw[at * width : (at + 1) * width], status, approximate, model, *common, slot,
-                control.share if let and control is not None else None, latency, method,
+                control.share if let and control is not None else None, latency, method, in_force.observe,
             )
         )  # fmt: skip
     return out

@@ -3,16 +3,18 @@
     ask ─▶ queue ─▶ step: ids ─▶ fold ─▶ judge ─▶ reasons ─▶ append ─▶ (flush beside) ─▶ durable ─▶ answer
 
 Batch n + 1 is computed while n is being flushed, and is answered after n. Nothing is answered before it is on disk. A failed append or
-flush ends the epoch: whoever was not answered is told to come again, and the state is made anew from snapshot and log.
+flush, or a defect, ends the epoch: whoever was not answered is told to come again, and the state is made anew from snapshot and log.
 """
 
 from __future__ import annotations
 
 import time
+import traceback
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
@@ -23,7 +25,8 @@ from fraudloop.engine.beside import Beside
 from fraudloop.engine.deciding import InForce, decisions_of, judge, reasons_of
 from fraudloop.engine.flusher import Flusher
 from fraudloop.engine.state import State
-from fraudloop.errors import ConflictError, FraudloopError, UnavailableError
+from fraudloop.engine.syncer import Syncer
+from fraudloop.errors import ConflictError, DefectError, FencedError, FraudloopError, LedgerError, UnavailableError
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
 from fraudloop.ledger.records import Record, Transacted, decode, encode
@@ -43,6 +46,9 @@ FLUSH_EDGES_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02
 #: What a payment costs is followed by a running mean with this weight for the newest batch.
 _COST_WEIGHT: Final = 0.1
 
+#: And one batch counts for at most so many times the mean before it.
+_COST_RISE_MAX: Final = 4.0
+
 
 class Ticket(Protocol):
     """One request under way. row: canonical. decide: False to absorb only. arrived_ns: of the monotonic clock."""
@@ -61,6 +67,20 @@ class Ticket(Protocol):
         ...
 
 
+class Flushing(Protocol):
+    """What flushes the log beside the loop: `flusher.Flusher`, or a stand-in that does it when a test says so. since: as there."""
+
+    since: float
+
+    def wanted(self) -> None:
+        """Something was appended."""
+        ...
+
+    def stop(self) -> None:
+        """Flush what is there and end."""
+        ...
+
+
 @dataclass(slots=True)
 class Flight:
     """A group that was appended and is being flushed."""
@@ -70,14 +90,16 @@ class Flight:
     records: list[Transacted] = field(default_factory=list)
     waiting: dict[int, list[Ticket]] = field(default_factory=dict)
     command: Command | None = None
+    first_lsn: int = 0
 
 
 @dataclass(slots=True)
 class Command:
-    """What is to be changed between two batches. records: what the log says of it. apply: called once they are appended and the state
-    has taken them. done(lsn): they are on disk; the first of them has this LSN. refuse: they were not appended, or nobody knows."""
+    """What is to be changed between two batches. make: the records that the log is told, made of the state as it is then; an error of it
+    is for `refuse`, and nothing is changed; of no records nothing is appended. apply: called once they are appended and the state has
+    taken them. done(lsn): they are on disk; the first of them has this LSN. refuse: they were not appended, or nobody knows."""
 
-    records: Sequence[Record]
+    make: Callable[[], Sequence[Record]]
     apply: Callable[[], None]
     done: Callable[[int], None]
     refuse: Callable[[FraudloopError], None]
@@ -136,10 +158,15 @@ class Limits:
 class Engine:
     """Decides what is asked, in order of arrival. `step` and `durable` are called by one thread, the loop's.
 
-    wake: called from the flusher's thread when something became durable, to have `durable` called in the loop's.
+    wake: called from the flusher's thread when something became durable, to have `durable` called in the loop's. flusher: made
+    with the log, and what is to be called when something was flushed, or could not be; where it is a `Syncer`, the loop watches its `fd`
+    and calls `flushed` instead.
     """
 
-    def __init__(self, state: State, log: Log, in_force: InForce, wake: Callable[[int], None], limits: Limits) -> None:
+    def __init__(
+        self, state: State, log: Log, in_force: InForce, wake: Callable[[int], None], limits: Limits,
+        flusher: Callable[[Log, Callable[[int, float], None], Callable[[FraudloopError], None]], Flushing] = Flusher,
+    ) -> None:  # fmt: skip
         self.state, self.log, self.in_force, self.limits = state, log, in_force, limits
         self.queue: deque[Ticket] = deque()
         self.commands: deque[Command] = deque()
@@ -152,16 +179,40 @@ class Engine:
         self._files: Files = log.files
         self._wake = wake
         self._failed: FraudloopError | None = None
-        self.flusher = Flusher(log, self._flushed, self._fail)
+        #: What a step has taken out of the queue, and nobody else answers for yet.
+        self._taken: Sequence[Ticket] = ()
+        #: The place of the newest defect.
+        self.defect: str | None = None
+        self.flusher = flusher(log, self._flushed, self._fail)
 
     def _fail(self, error: FraudloopError) -> None:
-        self._failed = error
+        self._because(error)
         self._wake(-1)
 
+    def _because(self, error: FraudloopError) -> None:
+        """The epoch has ended; its first reason is the one that counts, unless another writer is there."""
+        if self._failed is None or isinstance(error, FencedError):
+            self._failed = error
+
     def _flushed(self, lsn: int, seconds: float) -> None:
+        self._count_flush(seconds)
+        self._wake(lsn)
+
+    def flushed(self) -> None:
+        """The syncer has told something: answer what is durable now."""
+        assert isinstance(self.flusher, Syncer), "only a syncer is watched"
+        try:
+            lsn, seconds = self.flusher.collect()
+        except FraudloopError as error:
+            self._because(error)
+            self.durable(-1)
+            return
+        self._count_flush(seconds)
+        self.durable(lsn)
+
+    def _count_flush(self, seconds: float) -> None:
         self.counters.flushes[bisect_left(FLUSH_EDGES_S, seconds)] += 1
         self.counters.flush_s += seconds
-        self._wake(lsn)
 
     def ask(self, ticket: Ticket) -> None:
         """Put a request into the queue, or refuse it where it would wait too long: who is in keeps its latency."""
@@ -186,17 +237,34 @@ class Engine:
         return UnavailableError(f"the log cannot be written now ({self._failed}); come again", retry_after_s=1)
 
     def step(self) -> None:
-        """Change what is to be changed, then decide what waits, at most a batch of it."""
+        """Change what is to be changed, then decide what waits, at most a batch of it.
+
+        After a defect the state may hold what the log does not: the epoch ends, as it does when the log cannot be written.
+        """
+        try:
+            self._turn()
+        except Exception as error:  # noqa: BLE001 - the edge of the loop: whoever waits is told, and the state is made anew
+            self._end(self._defective(error), self._taken)
+            self._taken = ()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step would do something now: not while the disk has more under way than it may, nor after the epoch has ended."""
+        return self._failed is None and bool(self.commands or (self.queue and len(self.flights) < FLIGHTS_MAX))
+
+    def _turn(self) -> None:
         while self.commands and self._failed is None:
             self._change(self.commands.popleft())
         if self._failed is not None or len(self.flights) >= FLIGHTS_MAX:
             return
         tickets = [self.queue.popleft() for _ in range(min(len(self.queue), self.limits.batch_max))]
         if not tickets:
-            self.beside.turn(self.in_force)
+            if not self.flights:  # who is under way is answered first
+                self.beside.turn(self.in_force)
             return
         begin = time.thread_time_ns()
-        fresh = self._fresh(tickets)
+        self._taken = tickets
+        fresh = self._taken = self._fresh(tickets)
         at_ids = time.thread_time_ns()
         if not fresh:
             return
@@ -223,14 +291,17 @@ class Engine:
             self._end(error, fresh)
             return
         state.note(first, records, *self.log.place)
+        state.chain = self.log.digest
         flight = Flight(self.log.next_lsn, fresh, records)
         for at, ticket in enumerate(fresh):
             self.pending[str(ticket.row["transaction_id"])] = (flight, at, ticket)
         self.flights.append(flight)
+        self._taken = ()
         self.flusher.wanted()
         self.beside.note(in_force, judged, rows, vectors.values, received[-1])
         at_append = time.thread_time_ns()
-        self.cost_ns += _COST_WEIGHT * ((at_append - begin) / len(tickets) - self.cost_ns)
+        # One batch that met a new plan or a cold cache is no reason to send those after it away.
+        self.cost_ns += _COST_WEIGHT * (min((at_append - begin) / len(tickets), _COST_RISE_MAX * self.cost_ns) - self.cost_ns)
         if self.counters.batches % SAMPLED == 0:
             self.counters.features(vectors.values)
         self.counters.deferred += told.count(None)
@@ -239,16 +310,30 @@ class Engine:
 
     def _change(self, command: Command) -> None:
         try:
-            first = self.log.append(self.log.epoch, [encode(record) for record in command.records])
+            records = command.make()
         except FraudloopError as error:
             command.refuse(error)
+            return
+        if not records:
+            command.apply()
+            command.done(self.log.next_lsn)
+            return
+        try:
+            first = self.log.append(self.log.epoch, [encode(record) for record in records])
+        except FraudloopError as error:
+            self.commands.appendleft(command)
             self._end(error, [])
             return
-        self.state.note(first, command.records, *self.log.place)
-        for record in command.records:
-            self.state.change(record)
-        command.apply()
-        self.flights.append(Flight(self.log.next_lsn, command=command))
+        try:
+            self.state.note(first, records, *self.log.place)
+            self.state.chain = self.log.digest
+            for record in records:
+                self.state.change(record)
+            command.apply()
+        except Exception as error:
+            command.refuse(self._defective(error))
+            raise
+        self.flights.append(Flight(self.log.next_lsn, command=command, first_lsn=first))
         self.flusher.wanted()
 
     def durable(self, lsn: int) -> None:
@@ -259,14 +344,32 @@ class Engine:
         while self.flights and self.flights[0].next_lsn <= lsn:
             flight = self.flights.popleft()
             if flight.command is not None:
-                flight.command.done(flight.next_lsn - len(flight.command.records))
+                try:
+                    flight.command.done(flight.first_lsn)
+                except Exception as error:  # noqa: BLE001 - as in `_answer`
+                    flight.command.refuse(self._defective(error))
                 continue
             first = flight.next_lsn - len(flight.tickets)
             for at, (ticket, record) in enumerate(zip(flight.tickets, flight.records, strict=True)):
                 del self.pending[str(ticket.row["transaction_id"])]
-                ticket.answer(record, first + at)
+                self._answer(ticket, record, first + at)
                 for other in flight.waiting.get(at, ()):
-                    other.answer(record, first + at)
+                    self._answer(other, record, first + at)
+
+    def _answer(self, ticket: Ticket, record: Transacted, lsn: int) -> None:
+        try:
+            ticket.answer(record, lsn)
+        except Exception as error:  # noqa: BLE001 - the edge of a request: those after it are answered all the same
+            ticket.refuse(self._defective(error))
+
+    def _defective(self, error: Exception) -> FraudloopError:
+        """What is told of a defect: its place, never the data."""
+        if isinstance(error, DefectError):
+            return error
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+        self.defect = f"{type(error).__name__} at {place}"
+        return DefectError(f"a defect in fraudloop ({self.defect}); nothing that was answered is lost", place=place)
 
     def _received(self, tickets: Sequence[Ticket]) -> list[int]:
         """When each arrived by the wall clock, never going back."""
@@ -284,19 +387,25 @@ class Engine:
         out: list[Ticket] = []
         here: dict[str, Ticket] = {}
         later: list[tuple[Ticket, Ticket]] = []
-        for name, lsn, ticket in zip(ids, known, tickets, strict=True):
-            if name in here:
-                later.append((ticket, here[name]))
-            elif name in self.pending:
-                flight, at, first = self.pending[name]
-                if self._same(ticket, first.row):
-                    assert flight is not None, "what is pending is in a flight"
-                    flight.waiting.setdefault(at, []).append(ticket)
-            elif lsn >= 0 and self._answered(ticket, lsn):
-                pass
-            else:
-                here[name] = ticket
-                out.append(ticket)
+        done = 0
+        try:
+            for name, lsn, ticket in zip(ids, known, tickets, strict=True):
+                if name in here:
+                    later.append((ticket, here[name]))
+                elif name in self.pending:
+                    flight, at, first = self.pending[name]
+                    if self._same(ticket, first.row):
+                        assert flight is not None, "what is pending is in a flight"
+                        flight.waiting.setdefault(at, []).append(ticket)
+                elif lsn >= 0 and self._answered(ticket, lsn):
+                    pass
+                else:
+                    here[name] = ticket
+                    out.append(ticket)
+                done += 1
+        except Exception:
+            self._taken = [*out, *(ticket for ticket, _ in later), *tickets[done:]]
+            raise
         if later:
             # Told twice within a batch: the second is taken up once the first is on its way.
             for ticket, first in later:
@@ -306,7 +415,11 @@ class Engine:
 
     def _answered(self, ticket: Ticket, lsn: int) -> bool:
         """Answer from the log; False if the record there is of another id with the same fingerprint."""
-        record = decode(self.state.positions.read(self._files, lsn))
+        try:
+            record = decode(self.state.positions.read(self._files, lsn))
+        except LedgerError as error:
+            ticket.refuse(UnavailableError(f"the stored answer cannot be read now ({error}); come again", retry_after_s=1))
+            return True
         assert isinstance(record, Transacted), "known ids are those of payments"
         row = self.state.row_of(record)
         if row["transaction_id"] != ticket.row["transaction_id"]:
@@ -326,16 +439,20 @@ class Engine:
 
     def _end(self, error: FraudloopError, tickets: Sequence[Ticket]) -> None:
         """The epoch is over: nobody who was not answered may be told anything but to come again."""
-        self._failed = error
+        self._because(error)
         unavailable = self._unavailable()
+        for ticket in tickets:
+            ticket.refuse(error if isinstance(error, DefectError) else unavailable)
         for ticket in [
-            *tickets,
             *(t for flight in self.flights for t in [*flight.tickets, *(o for os in flight.waiting.values() for o in os)]),
             *self.queue,
         ]:
             ticket.refuse(unavailable)
+        for command in [*(flight.command for flight in self.flights if flight.command is not None), *self.commands]:
+            command.refuse(unavailable)
         self.flights.clear()
         self.queue.clear()
+        self.commands.clear()
         self.pending.clear()
 
     def _count(self, decided: int, phases: Sequence[tuple[str, int]]) -> None:
@@ -350,7 +467,8 @@ class Engine:
         """Flush what was appended; answer it; let go of the log."""
         self.flusher.stop()
         if self._failed is None:
-            self.durable(self.log.durable_lsn)
+            self.durable(self.log.flush())
             self.log.close()
         else:
+            self._end(self._failed, [])
             self._files.close()

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from fraudloop.errors import FraudloopError
+from fraudloop.errors import FraudloopError, LedgerError
 from fraudloop.ledger.log import Log
 
 
@@ -46,6 +46,9 @@ class Flusher:
                 lsn = self._log.flush()
             except FraudloopError as error:
                 self._failed(error)
+                return
+            except Exception as error:  # noqa: BLE001 - the edge of a thread: if it ended without a word, everybody would wait for ever
+                self._failed(LedgerError(f"the log cannot be flushed ({type(error).__name__}: {error})"))
                 return
             took, self.since = time.monotonic() - self.since, 0.0
             self._done(lsn, took)

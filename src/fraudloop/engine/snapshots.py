@@ -14,7 +14,7 @@ from fraudloop.engine.state import State
 class Snapshots:
     """Writes into a folder when enough has come since the last one. records, seconds: how much is enough.
 
-    A child that is killed leaves an unfinished folder, which the next one writes over.
+    A child that is killed leaves an unfinished folder, which the next one removes.
     """
 
     def __init__(self, folder: Path, records: int, seconds: float) -> None:
@@ -38,6 +38,8 @@ class Snapshots:
             self._child = child
             return
         try:
+            # Neither the log's lock nor the port may live on in here when the parent is killed.
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
             os.nice(10)
             write(self.folder, state)
             os._exit(0)
@@ -60,6 +62,9 @@ class Snapshots:
 
 def write(folder: Path, state: State) -> Path:
     """Write a snapshot, and remove those that are no longer kept."""
+    if folder.is_dir():
+        for unfinished in folder.glob(".*.new"):
+            shutil.rmtree(unfinished, ignore_errors=True)
     path = state.snapshot(folder)
     for old in newest_first(folder)[SNAPSHOTS_KEPT:]:
         shutil.rmtree(old, ignore_errors=True)

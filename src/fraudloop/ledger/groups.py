@@ -90,11 +90,10 @@ class GroupHeader:
 def encode_group(records: Sequence[bytes], first_lsn: int, epoch: int, durable_lsn: int, before: bytes) -> tuple[bytes, bytes]:
     """The group's bytes and its digest. Who appends keeps to the limits (assertions)."""
     assert 0 < len(records) <= LOG_RECORDS_MAX, "a group has 1 to LOG_RECORDS_MAX records"
-    parts: list[bytes] = []
-    for record in records:
-        assert len(record) <= LOG_RECORD_BYTES_MAX, "a record has at most LOG_RECORD_BYTES_MAX bytes"
-        parts.append(_LENGTH.pack(len(record)))
-        parts.append(record)
+    lengths = [*map(len, records)]
+    assert max(lengths) <= LOG_RECORD_BYTES_MAX, "a record has at most LOG_RECORD_BYTES_MAX bytes"
+    parts: list[bytes] = [b""] * (2 * len(records))
+    parts[0::2], parts[1::2] = map(_LENGTH.pack, lengths), records
     payload = b"".join(parts)
     assert len(payload) <= LOG_GROUP_BYTES_MAX, "a group has at most LOG_GROUP_BYTES_MAX bytes"
     head = _GROUP.pack(GROUP_MAGIC, len(payload), first_lsn, len(records), epoch, durable_lsn)

@@ -15,6 +15,7 @@ that is proven the file is damaged, not torn, and is refused.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -122,9 +123,21 @@ class Log:
         take_over: also while another process still holds the log, which then cannot answer any more. LedgerError: another writer
         holds it, or a file is damaged.
         """
-        if not take_over:
-            files.lock(_WRITER)
-        files.lock(_OPENING)
+        try:
+            if take_over:
+                # Whoever is taken over from is dead as a rule, and then nobody else may come in uncalled.
+                with contextlib.suppress(LedgerError):
+                    files.lock(_WRITER)
+            else:
+                files.lock(_WRITER)
+            files.lock(_OPENING)
+            return Log._opened(files, segment_bytes, random)
+        except (LedgerError, OSError):
+            files.close()  # a lock that is still held would keep the next try out
+            raise
+
+    @staticmethod
+    def _opened(files: Files, segment_bytes: int, random: Callable[[int], bytes]) -> Log:
         # The order is the proof: whoever flushed before the new epoch was there is read below; whoever flushes after
         # it finds it and does not answer.
         epoch = _read_epoch(files) + 1
@@ -167,6 +180,21 @@ class Log:
         try:
             # A segment that was finished in between was flushed by `append`, so the present one is all there is.
             self.files.sync(self._segment)
+        except OSError as error:
+            raise self._end(f"the log cannot be flushed ({error.strerror or error})") from error
+        self.end_flush(target)
+        return target
+
+    def begin_flush(self) -> tuple[int, int]:
+        """For who flushes by himself: the LSN up to which was appended, and the descriptor of the file to be flushed for it."""
+        self._check(self.epoch)
+        return self.next_lsn, self.files.handle(self._segment)
+
+    def end_flush(self, target: int) -> None:
+        """Everything below an LSN was flushed since it was appended. FencedError: another writer has taken over, and nothing since the last
+        flush may be answered."""
+        self._check(self.epoch)
+        try:
             fenced = self.files.stamp(_EPOCH) != self._stamp
         except OSError as error:
             raise self._end(f"the log cannot be flushed ({error.strerror or error})") from error
@@ -174,14 +202,24 @@ class Log:
             self._ended = "another writer has taken over"
             raise FencedError(epoch=self.epoch)
         self.durable_lsn = max(self.durable_lsn, target)
-        return target
+
+    def fail_flush(self) -> LedgerError:
+        """The error of a flush that the disk refused: the epoch has ended."""
+        return self._end("the log cannot be flushed")
 
     def close(self) -> None:
         """Flush and let go of the log; a second call does nothing."""
-        if self._ended is None:
-            self.flush()
-            self._ended = "it was closed"
-        self.files.close()
+        try:
+            if self._ended is None:
+                self.flush()
+                self._ended = "it was closed"
+        finally:
+            self.files.close()
+
+    @property
+    def digest(self) -> bytes:
+        """Of the last group appended and all before it."""
+        return self._digest
 
     def _begin(self) -> None:
         header = SegmentHeader(self.epoch, self.next_lsn, self._log_id, self._digest)

@@ -109,6 +109,9 @@ class Vault:
         ready = self._ready
         missing = [name for name in dict.fromkeys(names) if name not in ready]
         if missing:
+            if len(ready) + len(missing) > VAULT_CACHE:
+                ready.clear()
+                missing = [*dict.fromkeys(names)]  # those of this batch that were ready went too
             self._prepare(missing)
         nonces = self._random(_NONCE_BYTES * len(names))
         out, at, own = [], 0, self._id
@@ -200,8 +203,6 @@ class Vault:
     def _prepare(self, names: Sequence[bytes]) -> None:
         """Have the ciphers of these subjects ready."""
         ready = self._ready
-        if len(ready) + len(names) > VAULT_CACHE:
-            ready.clear()
         subjects = np.frombuffer(b"".join(names), np.uint64).reshape(-1, 2)
         seeds, there = self._tree.seeds(_leaves(subjects, 0))
         raw = seeds.tobytes()
@@ -282,7 +283,7 @@ class Sealing:
 
     def from_record_row(self, public: Sequence[Value], personal: bytes | None) -> Row:
         """The row again; without its personal values (None) if they cannot be read any more."""
-        row = dict(zip(self.columns, public, strict=True))
+        row = dict(zip(self.columns, public, strict=False))
         if personal is not None and self.sealed:
             row.update(zip(self.sealed, _decode(personal), strict=True))
         return row
@@ -323,6 +324,12 @@ class Sealing:
             Sealed(public, blob, raw[at * width : (at + 1) * width])
             for at, ((public, _), blob) in enumerate(zip(split, blobs, strict=True))
         ]
+
+    def seal_columns(self, vault: Vault, personal: Iterable[Sequence[Value]], hashes: Words) -> tuple[list[bytes], list[bytes]]:
+        """As `seal` for many whose personal values are at hand in the order of `sealed`: `personal` and `hashes` of their records."""
+        blobs = vault.seal_many(self.subjects(hashes), [*map(_encode, personal)])
+        raw, width = hashes.tobytes(), 16 * len(self.hashed)
+        return blobs, [raw[at : at + width] for at in range(0, len(raw), width)] if width else [b""] * len(blobs)
 
     def unseal(self, vault: Vault | None, public: Sequence[Value], personal: bytes, hashes: bytes) -> Row:
         """The row of a record; personal values are None if the subject was erased, or without a vault."""

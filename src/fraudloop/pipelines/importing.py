@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,6 @@ from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.door.assemble import assemble
 from fraudloop.door.events import LABEL, PROFILE, TRANSACTION, Events
 from fraudloop.door.identity import hash_column
-from fraudloop.door.row import Row
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.intake import last_label, settled
 from fraudloop.engine.service import Service
@@ -98,7 +98,7 @@ def import_file(
     files = FolderFiles(config.log)
     past = _PastClock(_first_us(ingested), clock)
     service = Service.open(
-        config, files, BundleStore(settings.store), past, lambda lsn: None, key=settings.hash_key, columns=names, units={"amount": settings.base_currency}, progress=progress,
+        config, files, BundleStore(settings.store), past, lambda lsn: None, key=settings.hash_key, columns={**TRANSACTION_SCHEMA, **mapped.shape.types}, units={"amount": settings.base_currency}, progress=progress,
     )  # fmt: skip
     try:
         run = _Run(service, ingested, names, _source_of(path, labels, profiles, moved_us=moved_us), settings.hash_key, moved_us)
@@ -155,7 +155,7 @@ class _Run:
                 f"the log has arrivals up to {_time(state.received_us)}, and this file begins at {_time(int(self.events.received_us[self.done]))}; "
                 "history is imported before live traffic: into an empty data folder"
             )
-        self.rows, self.names = _rows_of(table, names), names
+        self._columns(_rows_of(table, names))
         #: LSN of a payment -> its last label, of this run.
         self.last: dict[int, Labelled] = {}
         #: LSN -> the payments that have labels, as far as this run appended them.
@@ -165,6 +165,22 @@ class _Run:
         )
         self.profiles = ingested.profiles.with_columns(pl.col(pl.Datetime).dt.timestamp("us"))
         self.of_id = _places(table["transaction_id"], self.labels["transaction_id"])
+        self.has_label = np.zeros(table.height, np.bool_)
+        self.has_label[self.of_id[self.of_id >= 0]] = True
+
+    def _columns(self, rows: pl.DataFrame) -> None:
+        """What records hold in the open and what sealed; hashes: for each hashed column its place among the events' keys, or the hashes."""
+        state = self.engine.state
+        sealing, batcher = state.sealing, state.batcher
+        assert batcher is not None, "features are active"
+        sealed = () if sealing is None else sealing.sealed
+        self.public = rows.with_columns(pl.lit(None).alias(name) for name in sealed)
+        self.personal = rows.select(sealed)
+        places = {batcher.key_columns[name]: at for at, name in enumerate(self.events.key_names)}
+        self.hashes = [
+            (places[name], None) if name in places else (-1, hash_column(rows[name], state.key))
+            for name in (() if sealing is None else sealing.hashed)
+        ]
 
     def append(self, progress: Progress) -> Imported:
         events, state, log = self.events, self.engine.state, self.engine.log
@@ -182,22 +198,31 @@ class _Run:
             paid = np.flatnonzero(part.kind == TRANSACTION)
             rows = part.row[paid]
             lsn_of[rows] = first + paid
-            records: list[Record] = [None] * len(part)  # type: ignore[list-item]
             received = part.received_us.tolist()
-            for at, record in zip(paid.tolist(), self._payments(part, paid), strict=True):
-                records[at] = record
-            for at in paid[np.isin(rows, self.of_id)].tolist():
-                self.payments[first + at] = records[at]
-            for at in np.flatnonzero(part.kind == LABEL).tolist():
-                records[at] = self._label(at, int(part.row[at]), received[at], lsn_of)
+            payments = self._payments(part, paid)
+            if len(paid) == len(part):
+                told = [*map(encode, payments)]
+            else:
+                told = [b""] * len(part)
+                for at, record in zip(paid.tolist(), payments, strict=True):
+                    told[at] = encode(record)
+            for at in np.flatnonzero(self.has_label[rows]).tolist():
+                self.payments[first + int(paid[at])] = payments[at]
+            labels = np.flatnonzero(part.kind == LABEL)
+            of = np.empty(len(labels), np.int64)
+            for number, at in enumerate(labels.tolist()):
+                label = self._label(int(part.row[at]), received[at], lsn_of)
+                told[at], of[number] = encode(label), label.lsn
             for at in np.flatnonzero(part.kind == PROFILE).tolist():
-                records[at] = Profiled(self.profiles.row(int(part.row[at]), named=True), received[at])
-            records.append(Changed("import", self.source, str(end), "", received[-1]))
+                told[at] = encode(Profiled(self.profiles.row(int(part.row[at]), named=True), received[at]))
+            mark = Changed("import", self.source, str(end), "", received[-1])
             state.fold.step(part)
-            log.append(log.epoch, [encode(record) for record in records])
-            self._note(first, records, rows, lsn_of)
-            if begin // _GROUP_EVENTS % 64 == 63 or end == total:
-                log.flush()
+            log.append(log.epoch, [*told, encode(mark)])
+            self._note(first, rows, lsn_of, of, first + labels, mark)
+            if begin // _GROUP_EVENTS % 64 == 63:
+                self.engine.flusher.wanted()  # beside the work
+            if self.engine.failed is not None:
+                raise self.engine.failed
             for kind in counts:
                 counts[kind] += int(np.count_nonzero(part.kind == kind))
             progress("importing", end, total)
@@ -208,29 +233,31 @@ class _Run:
         )  # fmt: skip
 
     def _payments(self, part: Events, paid: Any) -> list[Transacted]:
-        """The records of the payments of a run, what is personal sealed."""
+        """The records of the payments of a run, what is personal sealed: as `State.records`, column by column."""
         state = self.engine.state
-        rows: list[Row] = [dict(zip(self.names, row, strict=True)) for row in self.rows[part.row[paid]].rows()]
-        own = Events(
-            part.kind[paid], part.time_us[paid], part.received_us[paid], part.keys[paid], part.numbers[paid], part.row[paid], part.key_names,
-            part.number_names,
-        )  # fmt: skip
-        return state.records(rows, own, own.received_us.tolist(), [None] * len(rows))
+        rows, received = part.row[paid], part.received_us[paid].tolist()
+        public = self.public[rows].rows()
+        if state.sealing is None or state.vault is None:
+            return [*map(Transacted, public, received)]
+        hashes = np.empty((len(rows), len(state.sealing.hashed), 2), np.uint64)
+        for at, (place, of_table) in enumerate(self.hashes):
+            hashes[:, at] = part.keys[paid, place] if of_table is None else of_table[rows]
+        sealed, raw = state.sealing.seal_columns(state.vault, self.personal[rows].rows(), hashes)
+        return [*map(Transacted, public, received, repeat(None), sealed, raw)]
 
-    def _note(self, first: int, records: Sequence[Record], rows: Any, lsn_of: Any) -> None:
-        """As `State.note`, for many at once."""
+    def _note(self, first: int, rows: Any, lsn_of: Any, labelled: Any, label_lsns: Any, mark: Changed) -> None:
+        """As `State.note`, for many at once. labelled: the payments that labels are of, label_lsns: where these lie; mark: the last record."""
         state, log = self.engine.state, self.engine.log
         state.positions.add(first, *log.place)
+        state.chain = log.digest
         state.known.put(self.ids[rows], lsn_of[rows])
-        for lsn, record in enumerate(records, first):
-            if isinstance(record, Labelled):
-                state.labels.put(np.array([record.lsn]), np.array([lsn]))
-            elif isinstance(record, Changed):
-                state.change(record)
-        state.next_lsn = first + len(records)
-        state.received_us = max(state.received_us, int(records[-1].received_us))  # type: ignore[union-attr]
+        if len(labelled):
+            state.labels.put(labelled, label_lsns)
+        state.change(mark)
+        state.next_lsn = log.next_lsn
+        state.received_us = max(state.received_us, mark.received_us)
 
-    def _label(self, at: int, row: int, received_us: int, lsn_of: Any) -> Labelled:
+    def _label(self, row: int, received_us: int, lsn_of: Any) -> Labelled:
         """The record of a label, settled as one that arrives alone is."""
         state, files = self.engine.state, self.engine.log.files
         transaction_id, is_fraud, source, known_us, reason = self.labels.row(row)

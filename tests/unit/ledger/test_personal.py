@@ -304,3 +304,13 @@ def test_after_an_erasure_the_log_folds_to_the_same_features(keep_places: bool) 
         assert not differ
     else:
         assert differ and differ <= {"customer_km_from_last", "customer_km_from_home", "customer_speed_kmh", "customer_impossible_travel"}
+
+
+def test_a_batch_that_overflows_the_ready_ciphers_is_sealed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fraudloop.ledger.personal.VAULT_CACHE", 10)
+    vault = Vault.open(SimulatedFiles())
+    subjects = hash_texts([f"c{n}" for n in range(24)])
+    for begin in range(0, 16, 4):
+        some = subjects[begin : begin + 8]  # half of them were ready
+        blobs = vault.seal_many(some, [b"%d" % n for n in range(8)])
+        assert vault.unseal_many(some, blobs) == [b"%d" % n for n in range(8)]

@@ -1,0 +1,329 @@
+"""The loop over a disk that loses power, is full, or hangs: what was answered stays, nobody waits for ever, the state is that of the log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from fraudloop.engine import engine as engines
+from fraudloop.errors import ConflictError, DefectError, FencedError, FraudloopError, LedgerError, UnavailableError
+from fraudloop.ledger.log import Log
+from fraudloop.ledger.positions import Positions
+from fraudloop.ledger.simulated import PowerLoss, SimulatedFiles
+from tests.conftest import PROVE
+from tests.engines import ByHand, Full, Machine, Script, check, clean, heal, same_state
+from tests.ledgers import row_of
+
+#: Scripts by seed; FRAUDLOOP_SEED runs one.
+RUNS = [int(os.environ["FRAUDLOOP_SEED"])] if "FRAUDLOOP_SEED" in os.environ else list(range(200 if PROVE else 10))
+
+
+def steps_of(tmp_path: Path, seed: int) -> int:
+    """How many steps a whole run takes of the disk."""
+    machine = Machine(tmp_path / "whole", SimulatedFiles()).open()
+    Script(seed).run(machine)
+    machine.close()
+    return machine.files.steps
+
+
+@pytest.mark.parametrize("seed", RUNS)
+def test_what_was_answered_survives_power_loss_and_kill_at_any_step(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    total = steps_of(tmp_path, seed)
+    for number in range(40 if PROVE else 3):
+        crash = random.randint(1, total)
+        machine = Machine(tmp_path / str(number), SimulatedFiles(crash_at=crash))
+        script = Script(seed)
+        with contextlib.suppress(PowerLoss):
+            machine.open()
+            script.run(machine)
+            machine.close()
+        found = machine.files.after_power_loss(random) if random.random() < 0.7 else machine.files.after_kill()
+        again = Machine(machine.folder, found, machine.clock)
+        again.clock.advance(1_000)
+        again.open()
+        try:
+            check(again, machine.tickets, script.erased)
+            again.close()
+        except BaseException:
+            print(f"seed {seed}, crash at step {crash} of {total}")
+            raise
+
+
+@pytest.mark.parametrize("seed", RUNS[: len(RUNS) // 2 + 1])
+def test_a_disk_that_fails_once_at_any_step_loses_and_doubles_nothing(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    total = steps_of(tmp_path, seed)
+    for number in range(40 if PROVE else 3):
+        fail = random.randint(1, total)
+        machine = Machine(tmp_path / str(number), SimulatedFiles(fail_at=fail))
+        script = Script(seed)
+        try:
+            for _ in range(3):  # the first open may be what fails
+                with contextlib.suppress(LedgerError, OSError):
+                    machine.open()
+                    break
+            script.run(machine)
+            for ticket in machine.tickets:
+                assert ticket.settled, "nobody waits for ever"
+                assert ticket.refused is None or isinstance(ticket.refused, UnavailableError | ConflictError)
+            for told in machine.commands:
+                assert (told.lsn is None) != (told.refused is None), "a command is told once"
+            before = list(machine.tickets)
+            heal(machine)
+            check(machine, before, script.erased)
+            machine.close()
+        except BaseException:
+            print(f"seed {seed}, the disk fails at step {fail} of {total}")
+            raise
+
+
+def paid(machine: Machine, n: int, seed: int = 0) -> dict[str, object]:
+    machine.clock.advance(1_000)
+    return row_of(n, Random(seed * 1_000 + n), machine.clock.now_us())
+
+
+def test_while_the_disk_is_full_nobody_is_answered_and_once_there_is_room_all_are_decided_once(tmp_path: Path) -> None:
+    files = Full()
+    machine = Machine(tmp_path, files).open()
+    first = machine.ask(paid(machine, 0))
+    machine.settle()
+    flushed, appended = machine.ask(paid(machine, 1)), None
+    machine.step()
+    files.full = True
+    machine.flush()
+    appended = machine.ask(paid(machine, 2))
+    told = machine.tell(machine.service.engine.state.active["rules"][1])
+    for ticket in (flushed, appended):
+        assert isinstance(ticket.refused, UnavailableError) and ticket.refused.fields["retry_after_s"] == 1
+    assert isinstance(told.refused, UnavailableError)
+    for _ in range(5):
+        with pytest.raises((LedgerError, OSError)):
+            heal(machine)
+    files.full = False
+    before = list(machine.tickets)
+    heal(machine)
+    check(machine, before, set())
+    assert first.answered is not None
+    assert sum(1 for group in range(3) if intake_of(machine, f"t{group}")) == 3
+    machine.close()
+
+
+def intake_of(machine: Machine, name: str) -> bool:
+    state = machine.service.engine.state
+    return bool((state.known.get(state.fingerprints([name])) >= 0).all())
+
+
+def test_what_waits_when_an_append_fails_is_refused_and_the_epoch_ends_once(tmp_path: Path) -> None:
+    files = Full()
+    machine = Machine(tmp_path, files).open()
+    under_way = machine.ask(paid(machine, 0))
+    machine.step()
+    copy = machine.ask(dict(under_way.row))
+    machine.step()
+    files.full = True
+    told = machine.tell(machine.service.engine.state.active["rules"][1])
+    waits = machine.ask(paid(machine, 1))
+    machine.step()
+    assert told.refused is not None
+    for ticket in (under_way, copy, waits):
+        assert isinstance(ticket.refused, UnavailableError)
+    why = str(machine.service.engine.failed)
+    machine.flush()
+    assert str(machine.service.engine.failed) == why and "No space left" in why
+    machine.close()
+
+
+# --- defects ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["judge", "reasons_of", "decisions_of", "encode"])
+def test_a_defect_while_deciding_is_told_and_the_state_is_that_of_the_log(tmp_path: Path, where: str) -> None:
+    machine = Machine(tmp_path, SimulatedFiles()).open()
+    machine.ask(paid(machine, 0))
+    machine.settle()
+    on_its_way = machine.ask(paid(machine, 1))
+    machine.step()
+    with pytest.MonkeyPatch.context() as patch:
+
+        def broken(*_: object) -> object:
+            raise ZeroDivisionError("a number that nobody thought of")
+
+        patch.setattr(engines, where, broken)
+        batch = [machine.ask(paid(machine, n)) for n in (2, 3)]
+        machine.step()
+        waits = machine.ask(paid(machine, 4))
+    for ticket in batch:
+        assert isinstance(ticket.refused, DefectError)
+        assert "test_engine.py" in str(ticket.refused) and "nobody thought of" not in str(ticket.refused), "the place, not the data"
+    assert isinstance(on_its_way.refused, UnavailableError) and isinstance(waits.refused, UnavailableError)
+    assert isinstance(machine.service.engine.failed, DefectError)
+    before = list(machine.tickets)
+    heal(machine)
+    check(machine, before, set())
+    machine.close()
+
+
+def test_a_defect_in_a_command_is_told_to_who_gave_it(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, SimulatedFiles()).open()
+    engine = machine.service.engine
+    told: list[FraudloopError] = []
+
+    def broken() -> None:
+        raise KeyError("x")
+
+    machine.service.command([engine.state.active["rules"][1]], broken, refuse=told.append)
+    after = machine.tell(engine.state.active["rules"][1])
+    machine.step()
+    assert [type(error) for error in told] == [DefectError]
+    assert isinstance(after.refused, UnavailableError)
+    heal(machine)
+    same_state(machine.service.engine.state, clean(machine.files))
+    machine.close()
+
+
+def test_an_answer_that_cannot_be_given_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, SimulatedFiles()).open()
+    broken, fine = machine.ask(paid(machine, 0)), machine.ask(paid(machine, 1))
+    machine.step()
+    broken.durable = lambda: 1 // 0
+    machine.flush()
+    assert isinstance(broken.refused, DefectError) and fine.answered is not None
+    assert machine.service.engine.failed is None and machine.service.engine.defect is not None
+    machine.close()
+
+
+def test_a_stored_answer_that_cannot_be_read_refuses_that_request_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, SimulatedFiles()).open()
+    first = machine.ask(paid(machine, 0))
+    machine.settle()
+
+    def unreadable(self: Positions, files: object, lsn: int) -> bytes:
+        raise LedgerError("cannot be read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Positions, "read", unreadable)
+        retry, other = machine.ask(dict(first.row)), machine.ask(paid(machine, 1))
+        machine.settle()
+    assert isinstance(retry.refused, UnavailableError) and other.answered is not None
+    retry = machine.ask(dict(first.row))
+    machine.settle()
+    assert retry.answered == first.answered
+    machine.close()
+
+
+# --- a slow disk, too much work ---------------------------------------------------------------------------------------
+
+
+def test_while_a_flush_hangs_new_requests_are_sent_away_and_those_inside_are_answered_when_it_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, SimulatedFiles(), config={"flush_s_max": 2.0}).open()
+    engine = machine.service.engine
+    now = [100.0]
+    monkeypatch.setattr(engines.time, "monotonic", lambda: now[0])
+    inside = machine.ask(paid(machine, 0))
+    machine.step()
+    assert isinstance(engine.flusher, ByHand)
+    engine.flusher.since = now[0]
+    now[0] += 1.9
+    also = machine.ask(paid(machine, 1))
+    machine.step()
+    now[0] += 0.2
+    turned_away = machine.ask(paid(machine, 2))
+    assert isinstance(turned_away.refused, UnavailableError) and "disk" in str(turned_away.refused)
+    assert not inside.settled and not also.settled
+    engine.flusher.since = 0.0
+    machine.flush()
+    assert inside.answered is not None and also.answered is not None
+    later = machine.ask(paid(machine, 2))
+    machine.settle()
+    assert later.answered is not None
+    machine.close()
+
+
+def test_a_disk_that_is_behind_gets_no_more_than_its_share_and_the_loop_does_not_spin(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, SimulatedFiles()).open()
+    engine = machine.service.engine
+    for n in range(engines.FLIGHTS_MAX):
+        machine.ask(paid(machine, n))
+        machine.step()
+    waits = machine.ask(paid(machine, engines.FLIGHTS_MAX))
+    machine.step()
+    assert len(engine.flights) == engines.FLIGHTS_MAX and len(engine.queue) == 1 and not engine.busy
+    machine.flush()
+    assert engine.busy
+    machine.settle()
+    assert waits.answered is not None
+    machine.close()
+
+
+@pytest.mark.parametrize("bound", ["queue_max", "queue_ms_max"])
+def test_too_many_are_sent_away_at_once_and_those_inside_wait_no_longer_for_it(tmp_path: Path, bound: str) -> None:
+    machine = Machine(tmp_path, SimulatedFiles(), config={"queue_max": 40} if bound == "queue_max" else {"queue_ms_max": 2.0}).open()
+    engine = machine.service.engine
+    engine.cost_ns = 50_000.0
+    tickets = [machine.ask(paid(machine, n)) for n in range(60)]
+    inside = [ticket for ticket in tickets if not ticket.settled]
+    # 2 ms at 50 µs a payment are 40 that may wait, and the one that is being asked.
+    assert len(inside) in (40, 41) and inside == tickets[: len(inside)]
+    assert all(isinstance(ticket.refused, UnavailableError) and ticket.refused.fields["retry_after_s"] for ticket in tickets[len(inside) :])
+    assert engine.counters.shed == 60 - len(inside)
+    machine.settle()
+    assert all(ticket.answered is not None for ticket in inside)
+    machine.close()
+
+
+# --- two writers ------------------------------------------------------------------------------------------------------
+
+
+def test_a_writer_that_was_taken_over_from_answers_nothing_more_and_says_why(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, SimulatedFiles()).open()
+    before = machine.ask(paid(machine, 0))
+    machine.settle()
+    under_way = machine.ask(paid(machine, 1))
+    machine.step()
+    other = Log.open(machine.files, take_over=True)
+    also = machine.ask(paid(machine, 2))
+    machine.step()
+    machine.flush()
+    assert before.answered is not None
+    assert isinstance(machine.service.engine.failed, FencedError)
+    assert isinstance(under_way.refused, UnavailableError) and isinstance(also.refused, UnavailableError)
+    # What it wrote before the other came is in the other's log, and what it wrote afterwards is not.
+    assert clean(machine.files).next_lsn == other.next_lsn
+    assert intake_of(machine, "t1")
+    other.close()
+
+
+def test_who_takes_over_from_the_dead_holds_the_lock_against_others(tmp_path: Path) -> None:
+    files = SimulatedFiles()
+    log = Log.open(files, take_over=True)
+    with pytest.raises(LedgerError, match="holds"):
+        Log.open(files)
+    log.close()
+
+
+def test_an_open_that_fails_lets_the_lock_go(tmp_path: Path) -> None:
+    for step in range(1, 7):
+        files = SimulatedFiles(fail_at=step)
+        with pytest.raises(OSError):
+            Log.open(files)
+        Log.open(files).close()
+
+
+def test_a_damaged_vault_does_not_keep_the_lock(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, SimulatedFiles()).open()
+    machine.ask(paid(machine, 0))
+    machine.settle()
+    machine.close()
+    whole = bytes(machine.files.now["vault"])
+    machine.files.now["vault"][40] ^= 1
+    with pytest.raises(LedgerError, match="vault"):
+        machine.open()
+    machine.files.now["vault"][:] = whole
+    machine.open().close()
