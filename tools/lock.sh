@@ -9,3 +9,6 @@ compile() {
 compile requirements/uv.in -o requirements/uv.txt
 compile pyproject.toml -o requirements/core.txt
 compile pyproject.toml --extra dev -o requirements/dev.txt
+# The versions that are tested are those that serve: what an output file holds is kept where it can be.
+cp requirements/dev.txt requirements/serve.txt
+compile pyproject.toml --extra serve -o requirements/serve.txt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +13,15 @@ import pytest
 import typer
 
 from fraudloop.cli.main import build, run
+from fraudloop.client import Client
 from fraudloop.decisions.policy import Policy
-from fraudloop.errors import InputError
+from fraudloop.errors import FraudloopError, InputError
 from fraudloop.pipelines.demo import PLOTS, TRANSACTIONS_MIN, choose, prepare, steps
+from fraudloop.pipelines.demo_service import Live, found_in
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
 from fraudloop.training.config import TrainConfig
+from tests.family import free_port
 
 
 def test_what_is_printed_is_what_runs(tmp_path: Path) -> None:
@@ -29,6 +33,15 @@ def test_what_is_printed_is_what_runs(tmp_path: Path) -> None:
         while hasattr(command, "commands"):
             command = command.commands[rest.pop(0)]
         command.make_context(step.name, rest)  # raises for an option that there is not
+
+
+def test_the_commands_of_the_service_are_those_that_run(tmp_path: Path) -> None:
+    live = Live(tmp_path, "2026-01-31T12:00:00Z", "574d", 8000, 3600.0)
+    for step in live.steps():
+        assert shlex.split(step.command.replace("\\\n", " ")) == ["fraudloop", *step.argv]
+        if step.argv[0] in ("serve", "replay"):
+            command = typer.main.get_command(build(step.argv[0])).commands[step.argv[0]]  # type: ignore[attr-defined]
+            command.make_context(step.argv[0], list(step.argv[1:]))
 
 
 def test_the_days_that_are_scored_come_after_all_that_training_sees(tmp_path: Path) -> None:
@@ -82,10 +95,11 @@ def test_what_there_is_none_of_is_left_out() -> None:
     assert [title for title, _ in choose(scored([("d", 0.1, "approve", None, 900)]), Policy())] == ["A genuine payment, approved"]
 
 
+@pytest.mark.timeout(900)
 def test_the_whole_way_runs_explains_itself_and_goes_on_with_a_world_that_is_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["demo", "--transactions", "20000", "--out", str(tmp_path), "--json"]) == 0
+    assert run(["demo", "--transactions", "20000", "--out", str(tmp_path), "--no-serve", "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
     assert [step["step"] for step in done["steps"]] == [step.name for step in steps(tmp_path, 20_000)]
     result = {step["step"]: step["result"] for step in done["steps"]}
@@ -106,8 +120,9 @@ def test_the_whole_way_runs_explains_itself_and_goes_on_with_a_world_that_is_the
     assert {Path(path).name for path in done["plots"]} == set(PLOTS)
     assert all(Path(path).read_bytes().startswith(b"\x89PNG") for path in done["plots"])
 
+    port = free_port()
     made = (tmp_path / "transactions.parquet").stat().st_mtime_ns
-    assert run(["demo", "--transactions", "20000", "--out", str(tmp_path), "--keep"]) == 0
+    assert run(["demo", "--transactions", "20000", "--out", str(tmp_path), "--keep", "--port", str(port)]) == 0
     out = capsys.readouterr().out
     assert (tmp_path / "transactions.parquet").stat().st_mtime_ns == made
     assert "kept from an earlier run" in out
@@ -116,6 +131,22 @@ def test_the_whole_way_runs_explains_itself_and_goes_on_with_a_world_that_is_the
     for example in done["examples"]:
         assert example["transaction_id"] in out
         assert all(reason["text"] in out for reason in example["reasons"])
+
+    # The service: all that was answered is in the log once, over the kill; the log says the same again; a person's word holds.
+    said = " ".join(out.split())
+    [answered] = re.findall(r"([\d,]+) payments answered: [^;]+ approve", said)
+    assert f"{answered} decisions in the log for {answered} answers, 0 doubled" in said
+    assert f"0 of {answered} vectors differ, 0 decisions differ" in said
+    assert re.search(r"\$ kill -9 \d+ # the process that decides", said)
+    assert re.search(r"the process that stood by took over in [\d.]+ s", said)
+    assert re.search(r"/decisions/T\d+ approve: risk 0\.\d+", said)
+    assert "decline: this device is on the block list" in said
+    assert "-H 'content-type: application/json'" in said
+    assert f"http://127.0.0.1:{port}/metrics" in said
+    found = found_in(Live(tmp_path, "", "", port, 1.0))
+    assert (found.decided, found.doubled) == (int(answered.replace(",", "")), 0)
+    with pytest.raises(FraudloopError), Client(f"http://127.0.0.1:{port}", deadline_s=0.5) as client:
+        client.health()  # it ended with the demo
 
 
 def test_a_step_that_fails_stops_the_demo_and_says_which(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

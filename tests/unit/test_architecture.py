@@ -12,7 +12,7 @@ import pytest
 import fraudloop
 
 #: Rooms on the way of a decision, as docs/architecture.md lists them.
-SERVING = ("domain", "door", "features", "scoring", "decisions", "ledger", "api", "monitoring")
+SERVING = ("domain", "door", "features", "scoring", "decisions", "ledger", "api", "monitoring", "engine", "control")
 
 TRAINING_LIBRARIES = {
     "pandas",
@@ -63,6 +63,12 @@ def test_the_meaning_of_words_loads_no_library() -> None:
 @pytest.mark.parametrize("room", SERVING)
 def test_no_room_of_the_serving_path_loads_a_training_library(room: str) -> None:
     assert not loaded_by(*(f"import {name}" for name in modules_of(room))) & TRAINING_LIBRARIES
+
+
+def test_what_serve_itself_starts_with_loads_no_training_library() -> None:
+    # Besides the rooms: what the command puts together in each process of the family.
+    names = ("cli.serve", "api.serve", "api.desk", "pipelines.data", "scoring.store", "door.row")
+    assert not loaded_by(*(f"import fraudloop.{name}" for name in names)) & (TRAINING_LIBRARIES | {"xgboost", "lightgbm", "duckdb"})
 
 
 def test_the_scorers_process_loads_no_web_framework_and_no_renderer() -> None:

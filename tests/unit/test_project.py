@@ -12,7 +12,7 @@ import fraudloop
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-PINNED = ("core.txt", "dev.txt", "uv.txt")
+PINNED = ("core.txt", "serve.txt", "dev.txt", "uv.txt")
 
 
 def pins(name: str) -> dict[str, list[str]]:
@@ -48,6 +48,7 @@ def test_every_requirement_has_its_hashes(name: str) -> None:
 
 def test_requirement_files_hold_what_the_project_asks_for() -> None:
     assert wanted(None) <= set(pins("core.txt"))
+    assert wanted(None) | wanted("serve") <= set(pins("serve.txt"))
     assert wanted(None) | wanted("dev") <= set(pins("dev.txt"))
 
 
@@ -56,12 +57,18 @@ def test_the_core_holds_no_library_of_an_extra() -> None:
     assert not extras & set(pins("core.txt"))
 
 
+def test_the_serving_install_holds_no_library_that_only_learns() -> None:
+    others = set().union(*(wanted(group) for group in ("data", "train", "track", "bench"))) - wanted(None) - wanted("serve")
+    assert not (others | {"pandas", "scipy", "sqlalchemy"}) & set(pins("serve.txt"))
+
+
 def test_no_gpu_library_comes_along() -> None:
     assert not [name for name in pins("dev.txt") if name.startswith(("nvidia", "cuda", "torch")) or name == "xgboost"]
 
 
-def test_core_and_dev_pin_the_same_versions() -> None:
-    both = [(ROOT / "requirements" / name).read_text("utf-8") for name in ("core.txt", "dev.txt")]
+@pytest.mark.parametrize("name", ["core.txt", "serve.txt"])
+def test_what_is_tested_is_what_is_installed(name: str) -> None:
+    both = [(ROOT / "requirements" / file).read_text("utf-8") for file in (name, "dev.txt")]
     versions = [set(re.findall(r"^([a-z0-9.-]+==[^ \\\n]+)", text, re.MULTILINE)) for text in both]
     assert versions[0] <= versions[1]
 

@@ -127,6 +127,8 @@ class Supervisor:
                 self._failures.pop(child.role, None)
                 if child.said == "active":
                     self._say(f"process {child.process.pid} decides")
+                elif child.said == "standby":
+                    self._say(f"process {child.process.pid} stands by")
         finally:
             transport.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,11 @@ import typer
 from fraudloop.cli.options import Columns, InputFile, JsonOutput
 from fraudloop.cli.output import PROGRESS_LINE_S, note, print_json, print_table, progress
 from fraudloop.data.ingest import DEFAULT_MAX_REJECTED
+from fraudloop.domain.definitions import format_duration
 from fraudloop.errors import CheckFailed, InputError
 from fraudloop.pipelines.offline import Comparison, Difference, compare
 from fraudloop.pipelines.replay import Disorder, Live, Pace, Replayed, replay
+from fraudloop.pipelines.shift import time_us
 from fraudloop.scoring.store import BundleStore
 from fraudloop.settings import Settings
 
@@ -33,6 +36,17 @@ def command(
         str,
         typer.Option("--times", help="now: each payment takes place when it is due; own: it keeps its time, and old ones are too late."),
     ] = "now",
+    shift: Annotated[
+        str | None,
+        typer.Option(
+            "--shift",
+            metavar="TO",
+            help="now: move the table by whole weeks up to now and send what falls into the last 23 h; or by a duration like 574d. Distances stay.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help="Only payments after this time (after the shift): where the import ended.")
+    ] = None,
     prefix: Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Put before each id, so that a table can be sent again.")] = "",
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Only the first N payments.")] = None,
     duplicate: Annotated[float, typer.Option("--duplicate", metavar="SHARE", help="Payments that are sent a second time.")] = 0.0,
@@ -54,7 +68,7 @@ def command(
     with progress(quiet=json) as show:
         done = replay(
             file, url, pace, columns=columns, labels=labels, with_labels=own_labels, disorder=Disorder(duplicate, reorder, late, seed), limit=limit,
-            prefix=prefix, connections=connections, max_rejected=max_rejected, settings=settings, progress=show, live=_silent if json else _Lines(),
+            prefix=prefix, connections=connections, shift=shift, since_us=None if since is None else time_us(since, "--since"), max_rejected=max_rejected, settings=settings, progress=show, live=_silent if json else _Lines(),
         )  # fmt: skip
     if not json:
         _show(done)
@@ -110,12 +124,19 @@ class _Lines:
             note(line)
 
 
+def live_lines() -> Callable[[Live], None]:
+    """How it goes, for people, on stderr."""
+    return _Lines()
+
+
 def _silent(now: Live) -> None:
     pass
 
 
 def _show(done: Replayed) -> None:
     load = done.load
+    if done.shift_us:
+        note(f"times moved by {format_duration(done.shift_us)}; give `--shift {format_duration(done.shift_us)}` to move others alike")
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     rows: list[tuple[object, object]] = [

@@ -32,6 +32,7 @@ from fraudloop.errors import InputError
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.records import Changed, Labelled, Profiled, Record, Transacted, decode, encode
 from fraudloop.pipelines.data import column_map, resources
+from fraudloop.pipelines.shift import arrivals, part, shift_us, shifted
 from fraudloop.scoring.store import BundleStore
 from fraudloop.settings import Settings
 from fraudloop.telemetry import Progress, silent
@@ -43,7 +44,8 @@ _GROUP_EVENTS: Final = 2_048
 @dataclass(frozen=True, slots=True)
 class Imported:
     """What is in the log now. transactions, labels, profiles: appended by this run; already: events that an earlier run of the same
-    file had appended; rejected: rows that could not be used. seconds: of appending and folding; next_lsn: where the log goes on."""
+    file had appended; rejected: rows that could not be used. seconds: of appending and folding; next_lsn: where the log goes on; shift_us: what was
+    added to every time."""
 
     transactions: int
     labels: int
@@ -54,6 +56,7 @@ class Imported:
     next_lsn: int
     digest: str
     report: dict[str, Any]
+    shift_us: int = 0
 
 
 def import_file(
@@ -63,12 +66,17 @@ def import_file(
     columns: str | Path = "native",
     labels: Path | None = None,
     profiles: Path | None = None,
+    shift: str | None = None,
+    until_us: int | None = None,
     max_rejected: float = DEFAULT_MAX_REJECTED,
     settings: Settings | None = None,
     clock: Clock | None = None,
     progress: Progress = silent,
 ) -> Imported:
     """Append a file to the log of a data folder, and write a snapshot of the state after it.
+
+    shift: `now` or a duration that is added to every time of the file (`pipelines.shift`); what then lies after now is left out. until_us: only
+    what arrived, and what was known, by then, in times after the shift.
 
     The service of that folder must not run (LedgerError). InputError if the file's events are older than what the log has:
     history comes before live traffic, because the log's order is the order of arrival.
@@ -78,6 +86,12 @@ def import_file(
     ingested = read(
         path, mapped, None, max_rejected, labels=labels, profiles=profiles, resources=resources(mapped, settings), progress=progress
     )
+    moved_us = 0
+    if ingested.transactions.height and (shift is not None or until_us is not None):
+        now_us = clock.now_us()
+        moved_us = shift_us(shift, int(arrivals(ingested.transactions).max()), now_us)  # type: ignore[arg-type]
+        ends = [end for end in (until_us, None if shift is None else now_us) if end is not None]
+        ingested = part(shifted(ingested, moved_us), until_us=min(ends))
     if not ingested.transactions.height:
         raise InputError(f"{path}: no transactions to import")
     names = (*TRANSACTION_SCHEMA, *mapped.shape.extra)
@@ -87,7 +101,7 @@ def import_file(
         config, files, BundleStore(settings.store), past, lambda lsn: None, key=settings.hash_key, columns={**TRANSACTION_SCHEMA, **mapped.shape.types}, units={"amount": settings.base_currency}, progress=progress,
     )  # fmt: skip
     try:
-        run = _Run(service, ingested, names, _source_of(path, labels, profiles), settings.hash_key)
+        run = _Run(service, ingested, names, _source_of(path, labels, profiles, moved_us=moved_us), settings.hash_key, moved_us)
         found = run.append(progress)
     finally:
         service.close()
@@ -118,7 +132,8 @@ def _first_us(ingested: Ingested) -> int:
 class _Run:
     """One file on its way into one log."""
 
-    def __init__(self, service: Service, ingested: Ingested, names: Sequence[str], source: str, key: bytes) -> None:
+    def __init__(self, service: Service, ingested: Ingested, names: Sequence[str], source: str, key: bytes, moved_us: int = 0) -> None:
+        self.moved_us = moved_us
         self.service, self.engine, self.source = service, service.engine, source
         state = self.engine.state
         self.ingested = ingested
@@ -214,7 +229,7 @@ class _Run:
         log.flush()
         return Imported(
             counts[TRANSACTION], counts[LABEL], counts[PROFILE], already, self.ingested.rejected.height + self.events.rejected.height,  # type: ignore[attr-defined]
-            time.monotonic() - start, log.next_lsn, state.digest(), self.ingested.report,
+            time.monotonic() - start, log.next_lsn, state.digest(), self.ingested.report, self.moved_us,
         )  # fmt: skip
 
     def _payments(self, part: Events, paid: Any) -> list[Transacted]:
@@ -275,8 +290,8 @@ def _places(ids: pl.Series, wanted: pl.Series) -> Any:
     return left.join(right, on="id", how="left", maintain_order="left")["at"].cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def _source_of(*paths: Path | None) -> str:
-    """A name for the content of some files."""
+def _source_of(*paths: Path | None, moved_us: int = 0) -> str:
+    """A name for the content of some files, at the times that they are given."""
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
         if path is None:
@@ -285,6 +300,8 @@ def _source_of(*paths: Path | None) -> str:
         with Path(path).open("rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
+    if moved_us:
+        digest.update(b"%d" % moved_us)
     return digest.hexdigest()
 
 

@@ -14,7 +14,7 @@ import contextlib
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -34,6 +34,7 @@ from fraudloop.pipelines.data import column_map, resources
 from fraudloop.pipelines.exchange import Target
 from fraudloop.pipelines.histogram import Histogram
 from fraudloop.pipelines.load import Load, Report, Retry, Sending
+from fraudloop.pipelines.shift import REPLAY_BEFORE_US, arrivals, part, shift_us, shifted
 from fraudloop.settings import Settings
 from fraudloop.telemetry import Progress, silent
 
@@ -121,7 +122,7 @@ class Live:
 @dataclass(slots=True)
 class Replayed:
     """What came of it. outcomes: of payments by their first answer. degraded: answers that said so. refused: first answers of neither
-    200 nor 503, shown. unlike: second answers that differ from the first. undecided: payments without any answer."""
+    200 nor 503, shown. unlike: second answers that differ from the first. undecided: payments without any answer. shift_us: what was added to every time."""
 
     load: Report
     payments: int
@@ -137,6 +138,7 @@ class Replayed:
     stopped: bool
     began_us: int = 0
     rejected_rows: int = 0
+    shift_us: int = 0
 
 
 class _Tag(NamedTuple):
@@ -262,18 +264,28 @@ def _join(path: str, end: str) -> str:
 def replay(
     path: str | Path, url: str, pace: Pace, *, columns: str | Path = "native", labels: Path | None = None, with_labels: bool = False,
     disorder: Disorder | None = None, limit: int | None = None, prefix: str = "", connections: int = _CONNECTIONS,
-    max_rejected: float = DEFAULT_MAX_REJECTED, headers: tuple[tuple[str, str], ...] = (), settings: Settings | None = None, clock: Clock | None = None,
+    shift: str | None = None, since_us: int | None = None, max_rejected: float = DEFAULT_MAX_REJECTED, headers: tuple[tuple[str, str], ...] = (), settings: Settings | None = None, clock: Clock | None = None,
     progress: Progress = silent, live: Callable[[Live], None] = lambda now: None,
 ) -> Replayed:  # fmt: skip
     """Send a table to the service at `url` and say what it answered. Interrupted (SIGINT), it stops sending and reports.
 
     labels: a file of labels, sent to POST /feedback when they became known. with_labels: those that the table itself holds, likewise.
-    limit: the first so many payments. InputError: the table cannot be read, or nothing listens there.
+    limit: the first so many payments. shift: `now` or a duration that is added to every time of the table (`pipelines.shift`); payments then keep
+    their distance, what lies after now is left out, and so is what lies before `since_us`: 23 hours before now unless given, for a
+    service takes older ones as too late. InputError: the table cannot be read, or nothing listens there.
     """
     settings, clock = settings or Settings(), clock or SystemClock()
     target = Target.of(url, headers)
     mapped = column_map(columns, settings)
     ingested = read(path, mapped, None, max_rejected, labels=labels, resources=resources(mapped, settings), progress=progress)
+    moved_us = 0
+    if shift is not None and ingested.transactions.height:
+        now_us = clock.now_us()
+        moved_us = shift_us(shift, int(arrivals(ingested.transactions).max()), now_us)  # type: ignore[arg-type]
+        ingested = part(shifted(ingested, moved_us), now_us - REPLAY_BEFORE_US if since_us is None else since_us, now_us)
+        pace = replace(pace, own_times=True)
+    elif since_us is not None:
+        ingested = part(ingested, since_us)
     payments = ingested.transactions.drop(list(mapped.shape.segments))
     told = ingested.labels if labels is not None or with_labels else ingested.labels.head(0)
     if limit is not None:
@@ -287,7 +299,7 @@ def replay(
     seen, load, stopped = _send(payments, told, order, pace, target, mapped.shape.numbers, prefix, connections, clock, live)
     return Replayed(
         load, payments.height, told.height, len(order), dict(seen.outcomes.most_common()), seen.degraded, seen.copies, seen.unlike,
-        payments.height - len(seen.answered), dict(seen.refused.most_common(_REFUSALS_KEPT)), seen.labels_taken, stopped, began_us, ingested.rejected.height,
+        payments.height - len(seen.answered), dict(seen.refused.most_common(_REFUSALS_KEPT)), seen.labels_taken, stopped, began_us, ingested.rejected.height, moved_us,
     )  # fmt: skip
 
 
