@@ -187,6 +187,26 @@ ROUTES: Final[tuple[Route, ...]] = (
         "With the features that it saw, all its reasons and the last label.", wire.Decided, None, (404,),
     ),
     Route(
+        "GET", "/decisions", "decisions", "read", "Payments by outcome, customer, merchant and time",
+        "Newest first, a page at a time: `before_lsn` of an answer leads to the next page. From the index, which follows the log by a second or two.",
+        wire.Page, None, (422, 502, 503), where=DESK,
+        query={
+            "outcome": "approve, challenge, review or decline; several with commas",
+            "customer": "a customer's id",
+            "merchant": "a merchant's id",
+            "from": "arrived at or after this time or day (RFC 3339)",
+            "until": "arrived before this time or day",
+            "before_lsn": "below this position of the log",
+            "limit": "rows of a page, 1 to 1000; 50 unless told",
+        },
+    ),
+    Route(
+        "POST", "/customers/erase", "erase", "admin", "Make a customer's personal fields unreadable",
+        "The log says so first, then the customer's key is destroyed: ids, cards, devices, addresses and home of all payments and profiles until then become null, in log and "
+        "export. Decisions, amounts and features stay, and a retry of a payment still gets its stored answer. Doing it again erases what came since.",
+        wire.Commanded, wire.Erase, (422,), {"customer_id": "c-77", **_WHO}, body_bytes_max=HTTP_CONTROL_BYTES_MAX, tag="control",
+    ),
+    Route(
         "POST", "/predict", "predict", "score", "Score features that the caller brings",
         "Stateless: nothing is remembered. confidence is the chance that is_fraud is right, by the calibrated probability.",
         wire.Prediction, FEATURES, (422,), {"amount": 49.9, "transactions_last_1h": 3, "transactions_last_24h": 5, "total_amount_last_24h": 310.5, "distance_from_home": 12.0},

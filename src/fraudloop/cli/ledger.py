@@ -10,6 +10,7 @@ import typer
 
 from fraudloop.cli.options import JsonOutput
 from fraudloop.cli.output import note, print_json, print_table, progress
+from fraudloop.cli.remote import Remote
 from fraudloop.errors import InputError
 from fraudloop.limits import RETENTION_DAYS
 from fraudloop.pipelines import ledger
@@ -172,9 +173,10 @@ def retain(
 @app.command()
 def erase(
     context: typer.Context,
-    data: Data,
     who: Who,
     why: Why,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The data folder of a service that does not run.")] = None,
+    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="A running service instead; its key is FRAUDLOOP_API_KEY.")] = None,
     customer: Annotated[str | None, typer.Option("--customer", metavar="ID", help="The customer whose personal fields go.")] = None,
     card: Annotated[str | None, typer.Option("--card", metavar="ID", help="Of payments that name no customer: their card.")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="ID", help="Of payments that name neither: their device.")] = None,
@@ -187,6 +189,19 @@ def erase(
     if len(named) != 1:
         raise InputError("name one of --customer, --card, --device, --ip")
     settings: Settings = context.obj
+    if (data is None) == (url is None):
+        raise InputError("name --data DIR, or --url URL of the service that runs on it")
+    if url is not None:
+        if customer is None:
+            raise InputError("a running service erases a --customer; for the others stop it and name --data")
+        with Remote(url, settings.api_key) as service:
+            answer = service.call("POST", "/customers/erase", {"customer_id": customer, "who": who, "why": why})
+        if json:
+            print_json(answer)
+        else:
+            note(f"LSN {answer['lsn']:,}: {'; '.join(answer['diff'])}")
+        return
+    assert data is not None, "one of the two"
     found = ledger.erase(data, *named[0], who=who, why=why, settings=settings)
     if json:
         print_json(asdict(found))

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from fraudloop.errors import InputError
+from fraudloop.limits import RETENTION_DAYS
 from fraudloop.scoring.store import DEFAULT_NAME
 
 
@@ -24,6 +25,8 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     seal: keep what is personal under keys that can be destroyed, so that one customer can be erased from the log.
     observe: answer what would be decided, act on nothing. observed_field: where the decision of the system beside it stands in a request.
     canary_share: of customers, that a canary decides until another share is set. lines_every: one line for each so many decisions, 0 for none.
+    index_url: of PostgreSQL, where the index is not to be the file in `data`. retention_days: what is older goes from the log once it is exported,
+    indexed and in a snapshot; 0: nothing goes.
     """
 
     data: str
@@ -44,6 +47,8 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     observed_field: str = "existing_decision"
     canary_share: float = 0.05
     lines_every: int = 1
+    index_url: str | None = None
+    retention_days: int = RETENTION_DAYS
 
     @property
     def folder(self) -> Path:
@@ -84,6 +89,8 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for name in ("queue_ms_max", "flush_s_max", "follow_s", "snapshot_s"):
             if not getattr(out, name) > 0:
                 raise InputError(f"{where}: {name} = {getattr(out, name)} must be above 0")
+        if out.retention_days < 0:
+            raise InputError(f"{where}: retention_days = {out.retention_days} must be 0 or more")
         if not 0 <= out.canary_share <= 0.5:
             raise InputError(f"{where}: canary_share = {out.canary_share} must be from 0 to 0.5")
         return out

@@ -147,6 +147,8 @@ class Engine:
         self.pending: dict[str, tuple[Flight | None, int, Ticket]] = {}
         self.counters = Counters()
         self.beside = Beside()
+        #: Why nothing new may be decided, None while it may be; what was decided is answered still.
+        self.halted: UnavailableError | None = None
         #: What a payment has cost lately, in nanoseconds.
         self.cost_ns = 50_000.0
         self._files: Files = log.files
@@ -199,6 +201,10 @@ class Engine:
         fresh = self._fresh(tickets)
         at_ids = time.thread_time_ns()
         if not fresh:
+            return
+        if self.halted is not None:
+            for ticket in fresh:
+                ticket.refuse(self.halted)
             return
         state, in_force = self.state, self.in_force
         rows = [ticket.row for ticket in fresh]
@@ -291,7 +297,7 @@ class Engine:
                 if self._same(ticket, first.row):
                     assert flight is not None, "what is pending is in a flight"
                     flight.waiting.setdefault(at, []).append(ticket)
-            elif lsn >= 0 and self._answered(ticket, lsn):
+            elif lsn >= self.state.first_lsn and self._answered(ticket, lsn):
                 pass
             else:
                 here[name] = ticket
@@ -307,10 +313,9 @@ class Engine:
         """Answer from the log; False if the record there is of another id with the same fingerprint."""
         record = decode(self.state.positions.read(self._files, lsn))
         assert isinstance(record, Transacted), "known ids are those of payments"
-        row = self.state.row_of(record)
-        if row["transaction_id"] != ticket.row["transaction_id"]:
+        if record.row[0] != ticket.row["transaction_id"]:
             return False
-        if self._same(ticket, row):
+        if self._same(ticket, self.state.row_beside(record, ticket.row)):
             ticket.answer(record, lsn)
         return True
 

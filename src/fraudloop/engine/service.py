@@ -7,6 +7,7 @@ service.look()          have the aliases of the store moved? load aside, then sw
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -22,6 +23,7 @@ from fraudloop.decisions.policy import DecisionPolicy
 from fraudloop.decisions.rules import RuleSet
 from fraudloop.decisions.rules import State as RuleState
 from fraudloop.domain.definitions import FeatureSet
+from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.door.row import Row
 from fraudloop.engine import force
 from fraudloop.engine.config import ServeConfig
@@ -30,14 +32,14 @@ from fraudloop.engine.engine import Command, Engine, Limits
 from fraudloop.engine.loaded import Loaded, load
 from fraudloop.engine.recovery import Follower, recover
 from fraudloop.engine.state import State
-from fraudloop.errors import FraudloopError, InputError, RefoldNeeded, StoreError
+from fraudloop.errors import FraudloopError, InputError, RefoldNeeded, StoreError, UnavailableError
 from fraudloop.features.derive import obstacles
 from fraudloop.features.fold import Fold
 from fraudloop.features.plan import compile_plan
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
-from fraudloop.ledger.personal import Sealing, Vault
-from fraudloop.ledger.records import Activated, Changed, Configured, Reason, Record, Transacted, decode_all, encode
+from fraudloop.ledger.personal import Sealing, Vault, subject_of
+from fraudloop.ledger.records import Activated, Changed, Configured, Erased, Reason, Record, Transacted, decode_all, encode
 from fraudloop.ledger.simulated import SimulatedFiles
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
@@ -77,6 +79,7 @@ class Service:
     #: What is being folded anew for whom, and what is to be done then.
     warming: dict[str, Warming] = field(default_factory=dict)
     _explained: dict[str, Loaded] = field(default_factory=dict)
+    _erasing: set[asyncio.Task[None]] = field(default_factory=set)
 
     @staticmethod
     def open(
@@ -89,13 +92,14 @@ class Service:
         key: bytes,
         columns: tuple[str, ...],
         units: Mapping[str, str],
+        types: Mapping[str, str] | None = None,
         standby: Follower | None = None,
         progress: Progress = silent,
     ) -> Service:
         """Become the writer of the log and be ready to decide.
 
         standby: a state that follows the log already; else it is recovered first. wake: see `Engine`. LedgerError: another writer
-        is there, or the log is damaged. A bundle that cannot be used is an alarm, not an error: the one used last, or the fallback
+        is there, or the log is damaged. types: of columns of the user's own. A bundle that cannot be used is an alarm, not an error: the one used last, or the fallback
         rules, decide.
         """
         follower = standby or recover(files, config.snapshots, key, progress)
@@ -106,11 +110,12 @@ class Service:
         assert state.next_lsn == log.next_lsn, "everything in the log is in the state"
         if config.seal:
             state.vault = Vault.open(config.folder / "vault", make=state.sealing is None)
+            state.complete_erasures()
         secret = _secret(config.folder)
         base = FeatureSet.load(config.features)
         service = Service(config, clock, None, store, force.Slots(canary_share=config.canary_share), secret, units, base)  # type: ignore[arg-type]
         service._load_at_start(state)
-        service._begin(log, state, columns)
+        service._begin(log, state, columns, {**(types or {}), **TRANSACTION_SCHEMA})
         in_force = service._in_force(state)
         warm(state, in_force)
         service.engine = Engine(state, log, in_force, wake, limits_of(config))
@@ -119,7 +124,7 @@ class Service:
 
     # --- what a log begins with ----------------------------------------------------------------------------------
 
-    def _begin(self, log: Log, state: State, columns: tuple[str, ...]) -> None:
+    def _begin(self, log: Log, state: State, columns: tuple[str, ...], types: Mapping[str, str]) -> None:
         """Log what is not active yet or not as it must be: columns, policy, rules, slots, features."""
         now = max(state.received_us, self.clock.now_us())
         records: list[Record] = []
@@ -130,7 +135,7 @@ class Service:
         sealing = Sealing.of(columns, keep_places=True) if self.config.seal else None
         if state.columns != columns or (state.sealing is None) != (sealing is None):
             sealed, hashed = ((), ()) if sealing is None else (sealing.sealed, sealing.hashed)
-            records.append(Configured(columns, key_id(state.key), (), sealed, hashed))
+            records.append(Configured(columns, key_id(state.key), tuple(types.get(name, "") for name in columns), sealed, hashed))
         if "policy" not in state.active:
             policy = DecisionPolicy.load(self.config.policy)
             activate("policy", policy.hash, policy.to_dict(), "a new log")
@@ -346,6 +351,38 @@ class Service:
                 self._explained.clear()
             self._explained[short] = found
         return self._explained[short]
+
+    # --- erasing -------------------------------------------------------------------------------------------------
+
+    def erase(self, column: str, text: str, who: str, why: str, done: Callable[[int], None], refuse: Callable[[FraudloopError], None]) -> None:
+        """Make the personal fields of a subject unreadable for good: the log says so first, and once that is on disk its key goes, in a
+        thread, for it is a write to disk. done(lsn): it is gone. Doing it again erases what came since. InputError: nothing is sealed here."""
+        state = self.engine.state
+        vault = state.vault
+        if vault is None or state.sealing is None:
+            raise InputError("the records of this log are not sealed, so nobody can be erased from it")
+        subject = subject_of(column, text, state.key)
+        generation = vault.generation(subject)
+        while (subject.tobytes(), generation) in state.erased:
+            generation += 1  # one that is on its way
+        record = Erased(subject.tobytes(), generation, who, why, self.now_us())
+        loop = asyncio.get_running_loop()
+
+        async def destroy(lsn: int) -> None:
+            try:
+                await loop.run_in_executor(None, vault.erase, subject, generation)
+            except (FraudloopError, OSError) as error:
+                self.alarms["erase"] = f"the vault cannot be written ({error}); a restart completes what the log says was erased"
+                refuse(UnavailableError(f"the log says so at LSN {lsn}, but the vault cannot be written ({error}); erase again", retry_after_s=5))
+                return
+            done(lsn)
+
+        def noted(lsn: int) -> None:
+            task = loop.create_task(destroy(lsn))
+            self._erasing.add(task)
+            task.add_done_callback(self._erasing.discard)
+
+        self.command([record], lambda: None, noted, refuse)
 
     # --- folding anew --------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from fraudloop.engine.service import Service
 from fraudloop.engine.snapshots import write
 from fraudloop.errors import InputError
 from fraudloop.ledger.files import FolderFiles
-from fraudloop.ledger.records import Changed, Labelled, Profiled, Record, Transacted, decode, encode
+from fraudloop.ledger.records import Changed, Labelled, Record, Transacted, decode, encode
 from fraudloop.pipelines.data import column_map, resources
 from fraudloop.scoring.store import BundleStore
 from fraudloop.settings import Settings
@@ -176,7 +176,7 @@ class _Run:
             for at in np.flatnonzero(part.kind == LABEL).tolist():
                 records[at] = self._label(at, int(part.row[at]), received[at], lsn_of)
             for at in np.flatnonzero(part.kind == PROFILE).tolist():
-                records[at] = Profiled(self.profiles.row(int(part.row[at]), named=True), received[at])
+                records[at] = state.profiled(self.profiles.row(int(part.row[at]), named=True), received[at])
             records.append(Changed("import", self.source, str(end), "", received[-1]))
             state.fold.step(part)
             log.append(log.epoch, [encode(record) for record in records])
