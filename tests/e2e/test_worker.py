@@ -30,6 +30,7 @@ def body_of(n: int) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("worker") / "data", "--no-standby") as found:
+        wait_for(lambda: found.ask("GET", "/metrics")[0] == 200, 60)
         for n in range(60):
             assert found.ask("POST", "/score_transaction", body_of(n))[0] == 200
         yield found
