@@ -104,8 +104,8 @@ def test_an_erased_customer_is_null_everywhere_and_nothing_else_changes(served: 
 
 
 def test_profiles_are_sealed_and_columns_have_types(served: Served) -> None:
-    assert served.ask("POST", "/events", {"kind": "profile", "entity": "customer", "id": "C9", "home_country": "FR"})[0] == 200
-    assert served.ask("POST", "/events", {"kind": "profile", "entity": "merchant", "id": "M9", "home_country": "FR"})[0] == 200
+    assert served.ask("POST", "/events", {"kind": "profile", "entity": "customer", "id": "C9", "time": NOW, "home_country": "FR"})[0] == 200
+    assert served.ask("POST", "/events", {"kind": "profile", "entity": "merchant", "id": "M9", "time": NOW, "home_country": "FR"})[0] == 200
     found = [record for record in records(served.data) if isinstance(record, Profiled)]
     assert found[-2].row["id"] is None and found[-2].row["home_country"] is None and found[-2].personal and len(found[-2].hashes) == 32
     assert found[-1].row["id"] == "M9" and not found[-1].personal

@@ -103,11 +103,11 @@ PROFILE: Final[dict[str, Any]] = {
     "type": "object",
     "title": "Profile",
     "description": "What is known of an entity from a time on.",
-    "required": ["entity", "id"],
+    "required": ["entity", "id", "time"],
     "properties": {
         "entity": {"type": "string", "description": "customer, merchant, device or what the feature set names"},
         "id": {"type": "string", "maxLength": 1024},
-        "time": {"type": ["string", "null"], "format": "date-time"},
+        "time": {"type": "string", "format": "date-time", "description": "from when on this is known"},
         "home_country": {"type": ["string", "null"]},
         "home_location": {"type": ["object", "null"], "properties": {"latitude": {"type": "number"}, "longitude": {"type": "number"}}},
         "opened_at": {"type": ["string", "null"], "format": "date-time"},
