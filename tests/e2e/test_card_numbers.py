@@ -78,7 +78,9 @@ def everywhere(served: Served) -> int:
     def send(method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> None:
         nonlocal made
         made += 1
-        connection.request(method, path, None if body is None else json.dumps(body), {"content-type": "application/json", **(headers or {})})
+        connection.request(
+            method, path, None if body is None else json.dumps(body), {"content-type": "application/json", **(headers or {})}
+        )
         answer = connection.getresponse()
         answer.read()
         assert answer.status != 500, (method, path, body)
@@ -127,7 +129,11 @@ def everywhere(served: Served) -> int:
     send("PUT", "/rules", {"rules": {"name": "mine", "rules": [{**rule, "when": f"customer_id == '{CARDS[0]}'"}]}, **who})
     for route in ROUTES:
         if "{" in route.path:
-            send(route.method, re.sub(r"\{\w+\}", CARDS[1], route.path), {**who, "entries": ["KP"], "model": None, "entity": "card", "id": "x"} if route.body else None)
+            send(
+                route.method,
+                re.sub(r"\{\w+\}", CARDS[1], route.path),
+                {**who, "entries": ["KP"], "model": None, "entity": "card", "id": "x"} if route.body else None,
+            )
     for card in CARDS:
         send("GET", f"/decisions/{card}")
         send("GET", f"/decisions?customer={card}&merchant={card}")
@@ -177,7 +183,12 @@ def test_no_card_number_is_kept_or_said_anywhere(tmp_path: Path) -> None:
     assert made > 300 and len(records(data)) > 100
     found = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
     assert {path.relative_to(data).parts[0] for path in found} >= {"log", "snapshots", "index.sqlite", "export", "run", "vault"}
-    found |= {Path("read out"): read_out(data).encode(), Path("lines"): lines.read_bytes(), Path("stderr"): served.errors.read_bytes(), Path("metrics"): metrics.encode()}
+    found |= {
+        Path("read out"): read_out(data).encode(),
+        Path("lines"): lines.read_bytes(),
+        Path("stderr"): served.errors.read_bytes(),
+        Path("metrics"): metrics.encode(),
+    }
     assert b"tok_" in b"".join(found.values()), "tokens stand where numbers were"
     for path, content in found.items():
         plain = digits_of(content)

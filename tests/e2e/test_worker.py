@@ -24,7 +24,9 @@ NOW = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def body_of(n: int) -> dict[str, object]:
-    return payment(n, timestamp=NOW, card_id=f"K{n}", device={"id": f"D{n}", "ip": "192.0.2.9"}, location={"latitude": 52.5, "longitude": 13.4})
+    return payment(
+        n, timestamp=NOW, card_id=f"K{n}", device={"id": f"D{n}", "ip": "192.0.2.9"}, location={"latitude": 52.5, "longitude": 13.4}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +80,17 @@ def test_an_erased_customer_is_null_everywhere_and_nothing_else_changes(served: 
     before = served.ask("GET", "/decisions/T5")[1]
     answer = served.ask("POST", "/score_transaction", body_of(5))[1]
     assert before["transaction"]["customer_id"] == "C5" and before["transaction"]["ip"] == "192.0.2.9"
-    code = run(["ledger", "erase", "--url", f"http://127.0.0.1:{served.port}", "--customer", "C5", "--who", "dpo", "--why", "request 7", "--json"])
+    code = run(
+        ["ledger", "erase", "--url", f"http://127.0.0.1:{served.port}", "--customer", "C5", "--who", "dpo", "--why", "request 7", "--json"]
+    )
     told = json.loads(capsys.readouterr().out)
     assert code == 0
     after = served.ask("GET", "/decisions/T5")[1]
     sealed = ("customer_id", "card_id", "device_id", "ip")
     assert all(after["transaction"][name] is None for name in sealed)
-    assert {k: v for k, v in after["transaction"].items() if k not in sealed} == {k: v for k, v in before["transaction"].items() if k not in sealed}
+    assert {k: v for k, v in after["transaction"].items() if k not in sealed} == {
+        k: v for k, v in before["transaction"].items() if k not in sealed
+    }
     assert (after["decision"], after["features"]) == (before["decision"], before["features"])
     assert served.ask("GET", "/decisions/T6")[1]["transaction"]["customer_id"] == "C6", "nobody else is touched"
     # A retry gets the stored answer, one with another body does not.
@@ -111,6 +117,23 @@ def test_profiles_are_sealed_and_columns_have_types(served: Served) -> None:
     assert found[-1].row["id"] == "M9" and not found[-1].personal
     [configured] = [record for record in records(served.data) if isinstance(record, Configured)]
     assert configured.types[:2] == ["String", "Datetime(us, UTC)"] and all(configured.types)
+
+
+def test_labels_and_profiles_of_files_are_told(served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels, profiles, url = tmp_path / "labels.csv", tmp_path / "profiles.csv", f"http://127.0.0.1:{served.port}"
+    lines = [f"T{n},{n % 2},chargeback" for n in range(10, 20)]
+    labels.write_text("\n".join(["transaction_id,is_fraud,source", *lines, "nobody,1,chargeback", "T11,1,rumour", ""]))
+    assert run(["labels", "import", str(labels), "--url", url, "--json"]) == 1, "two were refused"
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rows"], told["taken"], told["refused"]) == (12, 10, 2)
+    assert [(r["row"], r["field"]) for r in told["refusals"]] == [(11, "transaction_id"), (12, "source")]
+    assert served.ask("GET", "/decisions/T11")[1]["label"]["in_force"] and not served.ask("GET", "/decisions/T12")[1]["label"]["in_force"]
+    profiles.write_text(f"id,time,home_country\nC1,{NOW},DE\nC2,{NOW},FR\n")
+    assert run(["profiles", "import", str(profiles), "--url", url]) == 0
+    assert [record.row["entity"] for record in records(served.data) if isinstance(record, Profiled)][-2:] == ["customer", "customer"]
+    capsys.readouterr()
+    assert run(["labels", "import", str(profiles), "--url", url]) == 2, "no labels stand in it"
+    assert run(["labels", "import", str(tmp_path / "none.csv"), "--url", url]) == 2
 
 
 def test_after_a_kill_the_state_is_the_same_and_the_erased_stay_erased(served: Served) -> None:

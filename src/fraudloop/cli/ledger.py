@@ -34,9 +34,13 @@ def import_(
     columns: Columns = "native",
     labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Labels in a file apart.")] = None,
     profiles: Annotated[Path | None, typer.Option("--profiles", metavar="FILE", help="Profiles of customers and other entities.")] = None,
-    features: Annotated[str | None, typer.Option("--features", metavar="SPEC", help="Features that are always there, as for serve.")] = None,
+    features: Annotated[
+        str | None, typer.Option("--features", metavar="SPEC", help="Features that are always there, as for serve.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The settings of serve, in TOML.")] = None,
-    max_rejected: Annotated[float, typer.Option("--max-rejected", help="The largest share of rows that may be unfit.")] = DEFAULT_MAX_REJECTED,
+    max_rejected: Annotated[
+        float, typer.Option("--max-rejected", help="The largest share of rows that may be unfit.")
+    ] = DEFAULT_MAX_REJECTED,
     json: JsonOutput = False,
 ) -> None:
     """A company's history into a log that begins with it, before the service does. Stopped on its way, the same command goes on."""
@@ -46,7 +50,14 @@ def import_(
     serve = ServeConfig.load(config, {"data": str(data), "features": features})
     with progress(quiet=json) as show_progress:
         found = import_file(
-            file, serve, columns=columns, labels=labels, profiles=profiles, max_rejected=max_rejected, settings=settings, progress=show_progress
+            file,
+            serve,
+            columns=columns,
+            labels=labels,
+            profiles=profiles,
+            max_rejected=max_rejected,
+            settings=settings,
+            progress=show_progress,
         )
     if json:
         print_json(asdict(found))
@@ -213,7 +224,9 @@ def erase(
     who: Who,
     why: Why,
     data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The data folder of a service that does not run.")] = None,
-    url: Annotated[str | None, typer.Option("--url", metavar="URL", help="A running service instead; its key is FRAUDLOOP_API_KEY.")] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="A running service instead; its key is FRAUDLOOP_API_KEY.")
+    ] = None,
     customer: Annotated[str | None, typer.Option("--customer", metavar="ID", help="The customer whose personal fields go.")] = None,
     card: Annotated[str | None, typer.Option("--card", metavar="ID", help="Of payments that name no customer: their card.")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="ID", help="Of payments that name neither: their device.")] = None,

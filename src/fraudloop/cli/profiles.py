@@ -23,7 +23,9 @@ def _group() -> None:
 def import_(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or Parquet: id, time, home_country, home_latitude, home_longitude, …")],
-    entity: Annotated[str, typer.Option("--entity", metavar="NAME", help="Whose they are, where the file has no such column.")] = "customer",
+    entity: Annotated[
+        str, typer.Option("--entity", metavar="NAME", help="Whose they are, where the file has no such column.")
+    ] = "customer",
     url: Url = DEFAULT_URL,
     json: JsonOutput = False,
 ) -> None:

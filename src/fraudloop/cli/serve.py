@@ -84,6 +84,7 @@ def _child(
     lines: Path | None,
 ) -> int:
     """One process of the family."""
+
     def ready(word: str) -> None:
         if ready_fd >= 0:
             os.write(ready_fd, word.encode() + b"\n")

@@ -36,9 +36,14 @@ def command(
         print_json(asdict(found))
         return
     rows = [(need.where, need.name, _bytes(need.bytes), need.why) for need in found.needs]
-    rows += [("memory", "together", _bytes(found.memory_bytes), "both processes" if standby else "one process"), ("disk", "together", _bytes(found.disk_bytes), "")]
+    rows += [
+        ("memory", "together", _bytes(found.memory_bytes), "both processes" if standby else "one process"),
+        ("disk", "together", _bytes(found.disk_bytes), ""),
+    ]
     print_table(f"{customers:,} customers, {rate:g} payments a second", ("", "what", "bytes", "how it comes about"), rows, right=("bytes",))
-    note(f"{measured.key:,.0f} bytes an entity, {measured.event:,.0f} an event, {measured.record:,.0f} a record; measured anew by: fraudloop size --measure")
+    note(
+        f"{measured.key:,.0f} bytes an entity, {measured.event:,.0f} an event, {measured.record:,.0f} a record; measured anew by: fraudloop size --measure"
+    )
 
 
 def _bytes(count: float) -> str:

@@ -354,7 +354,9 @@ class Service:
 
     # --- erasing -------------------------------------------------------------------------------------------------
 
-    def erase(self, column: str, text: str, who: str, why: str, done: Callable[[int], None], refuse: Callable[[FraudloopError], None]) -> None:
+    def erase(
+        self, column: str, text: str, who: str, why: str, done: Callable[[int], None], refuse: Callable[[FraudloopError], None]
+    ) -> None:
         """Make the personal fields of a subject unreadable for good: the log says so first, and once that is on disk its key goes, in a
         thread, for it is a write to disk. done(lsn): it is gone. Doing it again erases what came since. InputError: nothing is sealed here."""
         state = self.engine.state
@@ -373,7 +375,11 @@ class Service:
                 await loop.run_in_executor(None, vault.erase, subject, generation)
             except (FraudloopError, OSError) as error:
                 self.alarms["erase"] = f"the vault cannot be written ({error}); a restart completes what the log says was erased"
-                refuse(UnavailableError(f"the log says so at LSN {lsn}, but the vault cannot be written ({error}); erase again", retry_after_s=5))
+                refuse(
+                    UnavailableError(
+                        f"the log says so at LSN {lsn}, but the vault cannot be written ({error}); erase again", retry_after_s=5
+                    )
+                )
                 return
             done(lsn)
 

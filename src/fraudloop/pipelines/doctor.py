@@ -172,18 +172,34 @@ def _serving(data: Path | None) -> Iterator[Finding]:
             yield Finding("serve", name, "-", ok=False, needed=False, advice=f"pip install {name} to {what}")
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     few = files < FILES_ADVISED
-    yield Finding("serve", "open files", f"{files:,}", not few, needed=False, advice=f"ulimit -n {FILES_ADVISED}: each connection is one" if few else "")
+    yield Finding(
+        "serve",
+        "open files",
+        f"{files:,}",
+        not few,
+        needed=False,
+        advice=f"ulimit -n {FILES_ADVISED}: each connection is one" if few else "",
+    )
     folder = data or Path.cwd()
     while not folder.exists():
         folder = folder.parent
     try:
         middle, worst = _flushes(folder)
     except OSError as error:
-        yield Finding("serve", "flush to disk", "-", ok=False, needed=False, advice=f"{folder}: {error.strerror}; name the data folder with --data")
+        yield Finding(
+            "serve", "flush to disk", "-", ok=False, needed=False, advice=f"{folder}: {error.strerror}; name the data folder with --data"
+        )
         return
     slow = middle > FLUSH_ADVISED_S
     advice = "every decision waits for a flush: put the data folder on a faster disk" if slow else ""
-    yield Finding("serve", "flush to disk", f"{1e3 * middle:.2f} ms at the median, {1e3 * worst:.1f} at worst ({folder})", not slow, needed=False, advice=advice)
+    yield Finding(
+        "serve",
+        "flush to disk",
+        f"{1e3 * middle:.2f} ms at the median, {1e3 * worst:.1f} at worst ({folder})",
+        not slow,
+        needed=False,
+        advice=advice,
+    )
 
 
 def _flushes(folder: Path, times: int = 50) -> tuple[float, float]:

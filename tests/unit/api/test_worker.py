@@ -53,7 +53,11 @@ def test_it_indexes_exports_and_reports(tmp_path: Path) -> None:
     found = mine.report()
     assert found == read_report(tmp_path / "run")
     assert found.indexed_lsn == count and found.lag_bytes == 0 and found.room == "ok" and found.alarms == {}
-    assert [day.day for day in days(tmp_path / "export")] == ["2026-01-01", "2026-01-02", "2026-01-03"] and found.exported_day == "2026-01-03"
+    assert [day.day for day in days(tmp_path / "export")] == [
+        "2026-01-01",
+        "2026-01-02",
+        "2026-01-03",
+    ] and found.exported_day == "2026-01-03"
     assert not [path for path in (tmp_path / "export").iterdir() if path.name.endswith(".writing")]
     kept = mine._keeping
     mine.keep_beside()
@@ -157,14 +161,29 @@ def test_settings_of_the_worker_are_checked() -> None:
 def test_a_query_means_what_it_says_and_a_wrong_one_names_its_parameter() -> None:
     mine = Listings(MemoryIndex)
     ask, before, limit = mine.asked([("outcome", "Review"), ("outcome", "decline,approve"), ("customer", " c1 "), ("from", "2026-01-01"), ("limit", "7"), ("before_lsn", "9")])  # fmt: skip
-    assert (ask.outcomes, ask.customer, ask.from_us, before, limit) == (frozenset({0, 2, 3}), fingerprint("c1"), 1_767_225_600_000_000, 9, 7)
+    assert (ask.outcomes, ask.customer, ask.from_us, before, limit) == (
+        frozenset({0, 2, 3}),
+        fingerprint("c1"),
+        1_767_225_600_000_000,
+        9,
+        7,
+    )
     card = "4" + "1" * 15
     assert mine.asked([("customer", card)])[0].customer == fingerprint(TokenKey().token(card)), "payments hold the token"
     assert mine.asked([("until", "2026-01-01T01:00:00 01:00")])[0].until_us == 1_767_225_600_000_000, "a plus sign that was not escaped"
-    for name, text in (("outcome", "maybe"), ("limit", "0"), ("limit", "1001"), ("limit", "x"), ("before_lsn", "-1"), ("from", "2026-13-01"), ("until", "2026-01-01T00:00:00"), ("colour", "red")):
+    for name, text in (
+        ("outcome", "maybe"),
+        ("limit", "0"),
+        ("limit", "1001"),
+        ("limit", "x"),
+        ("before_lsn", "-1"),
+        ("from", "2026-13-01"),
+        ("until", "2026-01-01T00:00:00"),
+        ("colour", "red"),
+    ):
         with pytest.raises(RefusedError) as error:
             mine.asked([(name, text)])
-        assert error.value.fields["errors"][0].field == name
+        assert str(error.value).startswith(f"{name}: ")
     with pytest.raises(RefusedError, match="twice"):
         mine.asked([("limit", "1"), ("limit", "2")])
     assert mine.page([]).decisions == []

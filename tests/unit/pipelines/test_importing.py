@@ -65,7 +65,9 @@ def history(folder: Path, rows: int = 600, seed: int = 1) -> History:
         known = times[n] + timedelta(seconds=int(dice.integers(0, 20 * 86_400)))
         told.append((f"r{n}", bool(dice.random() < 0.6), str(dice.choice(["chargeback", "review", "customer_report"])), known))
     labels = pl.DataFrame(told, schema=["transaction_id", "is_fraud", "source", "known_at"], orient="row")
-    who = [("customer", f"c{n % 27}", START + timedelta(days=int(dice.integers(-2, 45))), str(dice.choice(["DE", "FR"]))) for n in range(40)]
+    who = [
+        ("customer", f"c{n % 27}", START + timedelta(days=int(dice.integers(-2, 45))), str(dice.choice(["DE", "FR"]))) for n in range(40)
+    ]
     profiles = pl.DataFrame(who, schema=["entity", "id", "time", "home_country"], orient="row")
     out = History(folder / "payments.parquet", folder / "labels.csv", folder / "profiles.parquet")
     folder.mkdir(parents=True, exist_ok=True)
@@ -193,7 +195,9 @@ def test_killed_between_groups_it_goes_on_to_the_same_digest(tmp_path: Path, mon
 
 def test_what_is_there_already_and_what_comes_too_late_is_refused(tmp_path: Path) -> None:
     first, copy, older = (history(tmp_path / name, rows) for name, rows in (("one", 60), ("two", 61), ("old", 50)))
-    pl.read_parquet(older.payments).with_columns(pl.col("timestamp").dt.offset_by("-1y"), pl.format("old{}", "transaction_id").alias("transaction_id")).write_parquet(older.payments)
+    pl.read_parquet(older.payments).with_columns(
+        pl.col("timestamp").dt.offset_by("-1y"), pl.format("old{}", "transaction_id").alias("transaction_id")
+    ).write_parquet(older.payments)
     import_file(first.payments, config(tmp_path / "data"))
     with pytest.raises(InputError, match="in the log already, the first is 'r0'"):
         import_file(copy.payments, config(tmp_path / "data"))
