@@ -159,8 +159,7 @@ def read_out(data: Path) -> str:
                 out.append(repr(np.frombuffer(record.decision.vector).tolist()))
         elif isinstance(record, Profiled) and record.personal:
             out.append(repr(state.vault.unseal(np.frombuffer(record.hashes, np.uint64)[:2], record.personal)))
-    for path in (data / "export").rglob("*.parquet"):
-        out.append(repr(pl.read_parquet(path).to_dicts()))
+    out += [repr(pl.read_parquet(path).to_dicts()) for path in (data / "export").rglob("*.parquet")]
     return "\n".join(out)
 
 

@@ -15,15 +15,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraudloop.api.backing import Backing
 from fraudloop.api.absorb import Event, take
+from fraudloop.api.backing import Backing
 from fraudloop.api.wire import Absorbed
 from fraudloop.cli.main import run
+from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.door.pan import TokenKey
 from fraudloop.door.rates import RateTable
 from fraudloop.door.row import RowDoor
 from fraudloop.door.shape import Shape
-from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.service import Service
 from fraudloop.errors import InputError
