@@ -23,13 +23,13 @@ from fraudloop.decisions.lists import NamedList, shipped_lists
 from fraudloop.decisions.policy import DecisionPolicy
 from fraudloop.decisions.rules import RuleSet
 from fraudloop.door.label import admit_label
-from fraudloop.door.pan import TokenKey
+from fraudloop.door.pan import TokenKey, holds_pan
 from fraudloop.door.profile import admit_profile
 from fraudloop.engine import force, intake
 from fraudloop.engine.loaded import Loaded
 from fraudloop.engine.service import Service, check_share
 from fraudloop.errors import FraudloopError, InputError, NotFoundError, RefoldNeeded, RefusedError
-from fraudloop.ledger.records import Activated, Labelled, Profiled, Reason, Record
+from fraudloop.ledger.records import Activated, Labelled, Reason, Record
 from fraudloop.scoring.inputs import Inputs
 
 Floats = NDArray[np.float64]
@@ -59,6 +59,8 @@ class Backing:
     def __init__(self, service: Service, tokens: TokenKey, poke: Callable[[], None]) -> None:
         self.service, self._tokens, self._poke = service, tokens, poke
         self._predicting: Predicting | None = None
+        #: Of the log on disk, as the worker said last.
+        self.log_bytes = 0
 
     # --- asked ---------------------------------------------------------------------------------------------------
 
@@ -76,7 +78,7 @@ class Backing:
         )
         return Health(
             True,
-            failed is None,
+            failed is None and engine.halted is None,
             bool(why),
             why,
             "active",
@@ -102,11 +104,11 @@ class Backing:
             if at < len(c.feature_values)
         }  # fmt: skip
         return EngineStats(
-            role="active", ready=engine.failed is None, modes=self.health().why, queue=len(engine.queue), queue_max=engine.limits.queue_max, lsn=engine.log.next_lsn,
+            role="active", ready=engine.failed is None and engine.halted is None, modes=self.health().why, queue=len(engine.queue), queue_max=engine.limits.queue_max, lsn=engine.log.next_lsn,
             durable_lsn=engine.log.durable_lsn, batches=c.batches, decided=c.decided, absorbed=c.absorbed, repeated=c.repeated, conflicts=c.conflicts, shed=c.shed,
             deferred=c.deferred, batch=Histogram(BATCH, c.batch_sizes.tolist(), float(c.decided)), flush_s=Histogram(FLUSH_S, c.flushes.tolist(), c.flush_s),
             phases_s={name: spent / 1e9 for name, spent in c.phases_ns.items()}, features=features, unknown=dict(c.unknown), slots={k: str(v) for k, v in active.items()},
-            labels=dict(c.labels), entries=entries, beside=self._beside(), state_bytes=0 if state.fold is None else state.fold.size_bytes(), log_bytes=0,
+            labels=dict(c.labels), entries=entries, beside=self._beside(), state_bytes=0 if state.fold is None else state.fold.size_bytes(), log_bytes=self.log_bytes,
         )  # fmt: skip
 
     def _beside(self) -> BesideStats:
@@ -151,6 +153,9 @@ class Backing:
     def label(self, body: Mapping[str, Any], ticket: Noted) -> None:
         """A label: settled against those before it, and logged."""
         service, engine = self.service, self.service.engine
+        if engine.halted is not None:
+            ticket.refuse(engine.halted)
+            return
         now = service.now_us()
         admitted = admit_label(body, now, self._tokens, "review")
         if admitted.label is None:
@@ -184,6 +189,9 @@ class Backing:
     def profile(self, body: Mapping[str, Any], ticket: Noted) -> None:
         """A profile: what is known of an entity from now on."""
         service = self.service
+        if service.engine.halted is not None:
+            ticket.refuse(service.engine.halted)
+            return
         state, now = service.engine.state, service.now_us()
         admitted = admit_profile(body, now, self._tokens)
         if admitted.profile is None:
@@ -194,7 +202,7 @@ class Backing:
         if row["entity"] not in known:
             ticket.refuse(at_fault("entity", "entity.unknown", f"must be one of {', '.join(sorted(known))}"))
             return
-        service.command(lambda: [Profiled(row, now)], lambda: None, ticket.noted, ticket.refuse)
+        service.command(lambda: [state.profiled(row, now)], lambda: None, ticket.noted, ticket.refuse)
         self._poke()
 
     # --- in force ------------------------------------------------------------------------------------------------
@@ -268,6 +276,9 @@ class Backing:
         """Change what is in force."""
         service = self.service
         try:
+            if what == "erase":
+                self._erase(str(body["customer_id"]), who, why, done, refuse)
+                return
             if what == "model":
                 self._model(body, who, why, done, refuse)
                 return
@@ -358,6 +369,17 @@ class Backing:
                 state.entries, kind, [entry], who=who, why=why, at_us=now, tokens=self._tokens, columns={**COLUMNS, **columns}
             )
         raise NotFoundError(f"nothing is called {what!r}")
+
+    def _erase(
+        self, customer: str, who: str, why: str, done: Callable[[Commanded], None], refuse: Callable[[FraudloopError], None]
+    ) -> None:
+        """Of the id as payments keep it: a card number is its token there."""
+        name = customer.strip()
+        if holds_pan(name):
+            name = self._tokens.token(name)
+        said = ["the key is destroyed; copies of the folder vault made before this must be destroyed too"]
+        self.service.erase("customer_id", name, who, why, lambda lsn: done(Commanded(lsn, None, said)), refuse)
+        self._poke()
 
     def _model(
         self, body: Mapping[str, Any], who: str, why: str, done: Callable[[Commanded], None], refuse: Callable[[FraudloopError], None]

@@ -10,10 +10,14 @@ import msgspec
 
 from fraudloop.api import wire
 from fraudloop.api.problems import FieldError, at_fault
+from fraudloop.door.pan import hide, holds_pan
 from fraudloop.errors import FraudloopError, NotFoundError, RefusedError
 from fraudloop.limits import STORE_TEXT_CHARACTERS_MAX
 
 T = TypeVar("T")
+
+#: What becomes a token where it is a card number, as the ids of payments do.
+_TOKENISED: Final = frozenset({("entry", "id"), ("entry_removed", "id"), ("erase", "customer_id")})
 
 #: The lists that name somebody, and the slots that hold a model.
 ENTRY_LISTS: Final = ("block", "allow", "watch")
@@ -24,7 +28,7 @@ class Control(Protocol):
     """Reads what is in force and puts other things in force, each as a record of the log.
 
     `what` of `read`: `rules`, `policy`, `lists`, `list:NAME`, `models`, `observe`. `what` of `command`, with its body: `rules`, `policy` (the whole document),
-    `list` {name, entries}, `entry` and `entry_removed` {list, entity, id, expires_us}, `model` {slot, model, share}. expected: the hash that has to
+    `list` {name, entries}, `entry` and `entry_removed` {list, entity, id, expires_us}, `model` {slot, model, share}, `erase` {customer_id}. expected: the hash that has to
     be in force, None for any; StoreConflict if another is. Exactly one of `done` and `refuse` is called, now or later, in the loop's thread.
     """
 
@@ -70,6 +74,11 @@ def order(what: str, data: bytes, name: str | None, key: str | None) -> Order:
         if name in ENTRY_LISTS:
             raise NotFoundError(f"{name!r} holds entries, not words: POST to /lists/{name}/entries", field="name")
         return _order(what, words, {"name": name, "entries": words.entries}, key)
+    if what == "erase":
+        erased = decode(data, wire.Erase)
+        if not erased.customer_id.strip():
+            raise at_fault("customer_id", "customer_id.missing", "has no value")
+        return _order(what, erased, {"customer_id": erased.customer_id}, key)
     if what == "model":
         model = decode(data, wire.PutModel)
         if name not in SLOTS:
@@ -92,7 +101,23 @@ def _order(what: str, told: wire.Command, body: dict[str, Any], key: str | None)
             raise at_fault(name, f"{name}.missing", "has no value")
         if len(text) > STORE_TEXT_CHARACTERS_MAX:
             raise at_fault(name, f"{name}.length", f"has at most {STORE_TEXT_CHARACTERS_MAX} characters")
+    for name, value in (("who", told.who), ("why", told.why), ("expected", told.expected), *body.items()):
+        if (what, name) not in _TOKENISED:
+            _refuse_cards(name, value)
     return Order(what, body, told.who if key is None else f"{told.who} (key {key})", told.why, told.expected)
+
+
+def _refuse_cards(name: str, value: Any) -> None:
+    """RefusedError if a card number stands anywhere in a value: it would stand in the log."""
+    if isinstance(value, Mapping):
+        for inner, one in value.items():
+            _refuse_cards(name, str(inner))
+            _refuse_cards(f"{name}.{hide(str(inner))}", one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _refuse_cards(name, one)
+    elif value is not None and not isinstance(value, bool) and holds_pan(text := str(value)):
+        raise at_fault(name, f"{name}.card_number", f"holds a card number ({hide(text)}); name the card by its token")
 
 
 def _time_us(text: str | None) -> int | None:

@@ -22,11 +22,13 @@ from starlette.routing import BaseRoute, Route
 
 from fraudloop.api import pages, problems
 from fraudloop.api.http import REASONS
+from fraudloop.api.listings import Listings
 from fraudloop.api.metrics import Stats, render
 from fraudloop.api.openapi import description
 from fraudloop.api.problems import PROBLEM
 from fraudloop.api.routes import DESK, ROUTES
-from fraudloop.errors import FraudloopError
+from fraudloop.door.pan import hide
+from fraudloop.errors import FraudloopError, UnavailableError
 
 #: How long the scorer may take to tell its counts: it is asked between two batches.
 _SCORER_S: Final = 5.0
@@ -89,8 +91,10 @@ class _Unix(http.client.HTTPConnection):
 class Desk:
     """The handlers. scorer: None where there is none to ask. links: path -> text, on the first page beside its own."""
 
-    def __init__(self, scorer: ScorerLink | None, version: str, links: Mapping[str, str] | None = None) -> None:
-        self._scorer, self._version = scorer, version
+    def __init__(
+        self, scorer: ScorerLink | None, version: str, links: Mapping[str, str] | None = None, listings: Listings | None = None
+    ) -> None:
+        self._scorer, self._version, self._listings = scorer, version, listings
         self._links = {"/docs": "API", "/health": "health", "/metrics": "metrics", **(links or {})}
         self._document = description(version)
         self._json = msgspec.json.encode(self._document)
@@ -102,6 +106,12 @@ class Desk:
             stats = None if self._scorer is None else await self._scorer.stats()
             text = await run_in_threadpool(render, stats)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def decisions(self, request: Request) -> Response:
+        if self._listings is None:
+            raise UnavailableError("there is no index here", retry_after_s=60)
+        page = await run_in_threadpool(self._listings.page, request.query_params.multi_items())
+        return Response(msgspec.json.encode(page), media_type="application/json")
 
     async def openapi(self, request: Request) -> Response:
         return Response(self._json, media_type="application/json")
@@ -118,13 +128,18 @@ class Desk:
 
 
 def create_desk(
-    scorer: ScorerLink | None, *, version: str, routes: Sequence[BaseRoute] = (), links: Mapping[str, str] | None = None
+    scorer: ScorerLink | None,
+    *,
+    version: str,
+    routes: Sequence[BaseRoute] = (),
+    links: Mapping[str, str] | None = None,
+    listings: Listings | None = None,
 ) -> Starlette:
-    """The application. routes: further ones (console, cases), behind its own.
+    """The application. routes: further ones (console, cases), behind its own. listings: pages of payments, None without an index.
 
     Who asks is in the headers `x-fraudloop-key` and `x-fraudloop-scopes`, set by the relay. Errors of FraudloopError become problems.
     """
-    desk = Desk(scorer, version, links)
+    desk = Desk(scorer, version, links, listings)
     own = [Route(route.path, getattr(desk, route.handler), methods=[route.method]) for route in ROUTES if route.where == DESK]
     return Starlette(
         routes=[*own, *routes], exception_handlers={FraudloopError: _problem, HTTPException: _http_problem, Exception: _defect}
@@ -151,7 +166,7 @@ async def _problem(request: Request, error: Exception) -> Response:
 async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException), "registered for these"
     status = error.status_code if error.status_code in REASONS else 400
-    detail = f"there is nothing at {request.url.path}; see /docs" if status == 404 else str(error.detail)
+    detail = f"there is nothing at {hide(request.url.path, 200)}; see /docs" if status == 404 else str(error.detail)
     field = {404: "path", 405: "method"}.get(status, "request")
     return _told(problems.problem_of_wire(status, detail, field, request.headers.get("x-request-id")), error.headers)
 

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 import httptools
 
+from fraudloop.door.pan import DIGITS_MIN, MAY_HOLD_PAN, holds_pan
 from fraudloop.limits import (
     HTTP_AHEAD_BYTES_MAX,
     HTTP_BODY_BYTES_MAX,
@@ -46,6 +47,7 @@ REASONS: Final = {
 #: Headers that differ with every request of a client and change nothing about it.
 _VARYING: Final = re.compile(rb"\r\n(x-request-id|traceparent|tracestate|x-b3-[a-z]+|x-amzn-trace-id):([^\r\n]*)", re.IGNORECASE)
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:@-]{1,64}")
+_MAY_HOLD_PAN: Final = re.compile(MAY_HOLD_PAN.pattern.encode())
 _ID_NAMES: Final = (b"\r\nx-request-id: ", b"\r\nX-Request-ID: ", b"\r\nX-Request-Id: ")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\x20-\x7e\t]{0,256})?")
 _TRAILERS_MAX: Final = 4_096
@@ -386,7 +388,7 @@ class Connection(asyncio.Protocol):
                 given, rest = (data[begin + 16 :], b"") if end < 0 else (data[begin + 16 : end], data[end:])
                 head = self._server.heads.get(data[:begin] + rest)
                 if head is not None:
-                    self.request_id = given if _SANE_ID.fullmatch(given) else self._server.request_id()
+                    self.request_id = given if _is_sane(given) else self._server.request_id()
                 return head
         return None
 
@@ -403,7 +405,7 @@ class Connection(asyncio.Protocol):
                 if name.lower() == b"x-request-id":
                     given = value.strip()
             data = _VARYING.sub(b"", data)
-        self.request_id = given if _SANE_ID.fullmatch(given) else server.request_id()
+        self.request_id = given if _is_sane(given) else server.request_id()
         head = server.heads.get(data) if varying else None
         if head is not None:
             return head
@@ -723,6 +725,13 @@ class _Chunked:
                 return data[at:]
         self._buffer = data[at:]
         return b""
+
+
+def _is_sane(given: bytes) -> bool:
+    """Whether a request's own id may stand in answers and lines: not one that holds a card number."""
+    if not _SANE_ID.fullmatch(given):
+        return False
+    return len(given) < DIGITS_MIN or _MAY_HOLD_PAN.search(given) is None or not holds_pan(given.decode("ascii"))
 
 
 __all__ = [

@@ -15,7 +15,7 @@ from fraudloop.api.routes import ROUTES, Route, errors_of
 
 _TYPES: Final = (
     wire.Answer, wire.Absorbed, wire.AbsorbedMany, wire.Feedback, wire.Decided, wire.Prediction, wire.Predictions, wire.Health, wire.Commanded,
-    wire.PutRules, wire.PutPolicy, wire.PutList, wire.PutEntry, wire.PutModel, Problem,
+    wire.PutRules, wire.PutPolicy, wire.PutList, wire.PutEntry, wire.PutModel, wire.Erase, wire.Page, Problem,
 )  # fmt: skip
 
 TAGS: Final = {

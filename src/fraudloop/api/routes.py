@@ -103,11 +103,11 @@ PROFILE: Final[dict[str, Any]] = {
     "type": "object",
     "title": "Profile",
     "description": "What is known of an entity from a time on.",
-    "required": ["entity", "id"],
+    "required": ["entity", "id", "time"],
     "properties": {
         "entity": {"type": "string", "description": "customer, merchant, device or what the feature set names"},
         "id": {"type": "string", "maxLength": 1024},
-        "time": {"type": ["string", "null"], "format": "date-time"},
+        "time": {"type": "string", "format": "date-time", "description": "from when on this is known"},
         "home_country": {"type": ["string", "null"]},
         "home_location": {"type": ["object", "null"], "properties": {"latitude": {"type": "number"}, "longitude": {"type": "number"}}},
         "opened_at": {"type": ["string", "null"], "format": "date-time"},
@@ -185,6 +185,26 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         "GET", "/decisions/{id}", "decision", "read", "A decision as the log has it",
         "With the features that it saw, all its reasons and the last label.", wire.Decided, None, (404,),
+    ),
+    Route(
+        "GET", "/decisions", "decisions", "read", "Payments by outcome, customer, merchant and time",
+        "Newest first, a page at a time: `before_lsn` of an answer leads to the next page. From the index, which follows the log by a second or two.",
+        wire.Page, None, (422, 502, 503), where=DESK,
+        query={
+            "outcome": "approve, challenge, review or decline; several with commas",
+            "customer": "a customer's id",
+            "merchant": "a merchant's id",
+            "from": "arrived at or after this time or day (RFC 3339)",
+            "until": "arrived before this time or day",
+            "before_lsn": "below this position of the log",
+            "limit": "rows of a page, 1 to 1000; 50 unless told",
+        },
+    ),
+    Route(
+        "POST", "/customers/erase", "erase", "admin", "Make a customer's personal fields unreadable",
+        "The log says so first, then the customer's key is destroyed: ids, cards, devices, addresses and home of all payments and profiles until then become null, in log and "
+        "export. Decisions, amounts and features stay, and a retry of a payment still gets its stored answer. Doing it again erases what came since.",
+        wire.Commanded, wire.Erase, (422,), {"customer_id": "c-77", **_WHO}, body_bytes_max=HTTP_CONTROL_BYTES_MAX, tag="control",
     ),
     Route(
         "POST", "/predict", "predict", "score", "Score features that the caller brings",

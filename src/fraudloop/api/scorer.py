@@ -31,6 +31,7 @@ from fraudloop.api.relay import Relay
 from fraudloop.api.routes import ROUTES, SCORER, Route
 from fraudloop.api.wire import Absorbed, AbsorbedMany, Answers, Commanded, Decided, Feedback, Health, Told
 from fraudloop.clock import Clock
+from fraudloop.door.pan import hide
 from fraudloop.door.row import Row
 from fraudloop.errors import (
     ConflictError,
@@ -234,7 +235,7 @@ class Scorer:
         found, parameters = self._find(head.path)
         if not found:
             if self.parts.relay is None:
-                return self._wrong(head, "*", NotFoundError(f"there is nothing at {head.path}; see /docs", field="path"))
+                return self._wrong(head, "*", NotFoundError(f"there is nothing at {hide(head.path, 200)}; see /docs", field="path"))
             out = Routed(self._elsewhere, head, "*", HTTP_BODY_BYTES_MAX)
             out.key = key
             return out
@@ -444,7 +445,7 @@ class Scorer:
         name = routed.parameters["id"]
         found = self.parts.records.find(name)
         if found is None:
-            raise NotFoundError(f"no payment {name[:100]!r} in the log", field="id")
+            raise NotFoundError(f"no payment {hide(name, 100)!r} in the log", field="id")
         connection.respond_ok(msgspec.json.encode(self.decided(name, found)))
 
     def decided(self, transaction_id: str, found: Found) -> Decided:
@@ -546,6 +547,9 @@ class Scorer:
 
     def _remove_entry(self, connection: Connection, routed: Routed, body: bytes) -> None:
         self._command(connection, routed, "entry_removed", body)
+
+    def _erase(self, connection: Connection, routed: Routed, body: bytes) -> None:
+        self._command(connection, routed, "erase", body)
 
     def _models(self, connection: Connection, routed: Routed, body: bytes) -> None:
         self._read(connection, "models")

@@ -34,6 +34,7 @@ from fraudloop.api.lines import Lines
 from fraudloop.api.rates import Rate
 from fraudloop.api.relay import Relay
 from fraudloop.api.scorer import Inside, Parts, Scorer
+from fraudloop.api.worker import Watch
 from fraudloop.clock import SystemClock
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.pan import TokenKey
@@ -47,9 +48,10 @@ from fraudloop.engine.service import Service
 from fraudloop.engine.snapshots import Snapshots, write
 from fraudloop.engine.state import State
 from fraudloop.engine.syncer import Syncer
-from fraudloop.errors import DefectError, FencedError, FraudloopError, RefoldNeeded
+from fraudloop.errors import DefectError, FencedError, FraudloopError, RefoldNeeded, UnavailableError
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Reader
+from fraudloop.ledger.room import Room
 from fraudloop.scoring.store import BundleStore
 
 #: How often the standby looks for new groups.
@@ -78,7 +80,7 @@ _SWAP_RECORDS: Final = 512
 class Process:
     """What a process is made of. door: of the requests' shape. columns: of canonical rows, with their types. ready: called with the role once it is taken.
     alone: nobody stands by, so this process writes the snapshots. open_to_all: no keys are asked for. lines: file descriptor of the
-    lines of decisions, None for none."""
+    lines of decisions, None for none. types: of columns of the user's own, as `domain.transaction.TRANSACTION_SCHEMA` has them."""
 
     config: ServeConfig
     store: BundleStore
@@ -96,6 +98,7 @@ class Process:
     lines: int | None = None
     rate: Rate | None = None
     refold: Callable[[Path], Sequence[str]] | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
 
 
 def run(process: Process, *, standby: bool) -> int:
@@ -110,13 +113,16 @@ def run(process: Process, *, standby: bool) -> int:
     return code
 
 
-def run_desk(socket_path: Path, scorer_path: Path, version: str, ready: Callable[[str], None]) -> int:
+def run_desk(config: ServeConfig, version: str, ready: Callable[[str], None], key: bytes, tokens: TokenKey) -> int:
     """The desk on its Unix socket until told to stop."""
     import uvicorn
 
     from fraudloop.api.desk import ScorerLink, create_desk
+    from fraudloop.api.listings import Listings
+    from fraudloop.api.worker import open_index
 
-    app = create_desk(ScorerLink(str(scorer_path)), version=version)
+    socket_path, listings = config.run / "desk.sock", Listings(partial(open_index, config), key, tokens)
+    app = create_desk(ScorerLink(str(config.run / "scorer.sock")), version=version, listings=listings)
     socket_path.unlink(missing_ok=True)
     before = os.umask(0o177)
     server = uvicorn.Server(
@@ -276,6 +282,7 @@ class _Active:
     async def _beat(self) -> None:
         """Once a second: keys, lines, what goes on beside the decisions."""
         known = len(self.service.engine.state.plans)
+        watch = Watch(self.process.config)
         beats = 0
         while True:
             await asyncio.sleep(1.0)
@@ -283,6 +290,7 @@ class _Active:
             beats += 1
             if beats % _COLLECT_BEATS == 0:
                 gc.collect(1)
+            self._look(watch)
             if self.service.engine.failed is None:
                 try:
                     self.service.guard()
@@ -293,6 +301,20 @@ class _Active:
             if len(self.service.engine.state.plans) != known:
                 known = len(self.service.engine.state.plans)
                 self._plans()
+
+    def _look(self, watch: Watch) -> None:
+        """What the disk and the worker are like: alarms, and whether anything new may be decided."""
+        service, engine = self.service, self.service.engine
+        found = watch.look(self.clock.now_us())
+        for name in [name for name in service.alarms if name in ("disk", "worker") or name.startswith("worker:")]:
+            if name not in found:
+                del service.alarms[name]
+        service.alarms.update(found)
+        full = watch.room is not None and watch.room.state is Room.FULL
+        engine.halted = UnavailableError(f"the disk of the log is full: {found['disk']}; come again", retry_after_s=10) if full else None
+        if watch.report is not None:
+            self.backing.log_bytes = watch.report.log_bytes
+            engine.state.first_lsn = max(engine.state.first_lsn, watch.report.first_lsn)
 
     async def _watch(self) -> None:
         """Follow the aliases of the store, and fold anew for what waits for it."""

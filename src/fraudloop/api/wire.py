@@ -186,6 +186,38 @@ class PutModel(Command, frozen=True, forbid_unknown_fields=True, kw_only=True):
     share: float | None = None
 
 
+class Erase(Command, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whose personal fields are to become unreadable."""
+
+    customer_id: str
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """A row of a page of payments, as the index has it; personal fields stand in the log alone. time, received_at: UTC. decision and what
+    follows it: null where the payment was only absorbed."""
+
+    transaction_id: str
+    lsn: int
+    received_at: str
+    timestamp: str
+    merchant_id: str | None
+    amount_base: int | None
+    decision: Word | None
+    tier: Word | None
+    fraud_score: float | None
+    risk_score: float | None
+    versions: Versions | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Payments, newest first. before_lsn: of the next page, null on the last. indexed_lsn: what arrived below it is in the index; what came
+    since is not on the page yet."""
+
+    decisions: list[Listing]
+    before_lsn: int | None
+    indexed_lsn: int
+
+
 class Commanded(msgspec.Struct, frozen=True):
     """What a command became. lsn: from where on it holds. hash: of what is in force now. diff: what changed, line by line."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from fraudloop.cli.options import JsonOutput
@@ -11,14 +14,20 @@ from fraudloop.pipelines.doctor import examine
 from fraudloop.settings import Settings
 
 
-def command(context: typer.Context, json: JsonOutput = False) -> None:
+def command(
+    context: typer.Context,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="The data folder of a service: flushes are timed on its disk.")
+    ] = None,
+    json: JsonOutput = False,
+) -> None:
     """What this machine has and lacks for each command.
 
     Loads the compiled kernels, and compiles them if they are not ready. Exits with 1 if a needed part is missing.
     """
     settings = context.obj if isinstance(context.obj, Settings) else Settings()
     with progress(quiet=json) as show:
-        findings = examine(settings, progress=show)
+        findings = examine(settings, progress=show, data=data)
     lacking = [f for f in findings if f.needed and not f.ok]
     if json:
         print_json({"ok": not lacking, "findings": findings})

@@ -8,19 +8,68 @@ from typing import Annotated
 
 import typer
 
-from fraudloop.cli.options import JsonOutput
+from fraudloop.cli.options import Columns, InputFile, JsonOutput
 from fraudloop.cli.output import note, print_json, print_table, progress
+from fraudloop.cli.remote import Remote
+from fraudloop.data.ingest import DEFAULT_MAX_REJECTED
+from fraudloop.engine.config import ServeConfig
 from fraudloop.errors import InputError
 from fraudloop.limits import RETENTION_DAYS
 from fraudloop.pipelines import ledger
 from fraudloop.settings import Settings
 
-app = typer.Typer(help="The log of everything decided: verify, show, audit, index, export, let go, erase.", no_args_is_help=True)
+app = typer.Typer(help="The log of everything decided: import, verify, show, audit, index, export, let go, erase.", no_args_is_help=True)
 
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The data folder of a service; the log is in DIR/log.")]
 IndexUrl = Annotated[str | None, typer.Option("--index", metavar="URL", help="The index in PostgreSQL instead of DIR/index.sqlite.")]
 Who = Annotated[str, typer.Option("--who", metavar="NAME", help="Who answers for it.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="For the auditor.")]
+
+
+@app.command("import")
+def import_(
+    context: typer.Context,
+    file: InputFile,
+    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The data folder of the service to be; made if it is not there.")],
+    columns: Columns = "native",
+    labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE", help="Labels in a file apart.")] = None,
+    profiles: Annotated[Path | None, typer.Option("--profiles", metavar="FILE", help="Profiles of customers and other entities.")] = None,
+    features: Annotated[
+        str | None, typer.Option("--features", metavar="SPEC", help="Features that are always there, as for serve.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The settings of serve, in TOML.")] = None,
+    max_rejected: Annotated[
+        float, typer.Option("--max-rejected", help="The largest share of rows that may be unfit.")
+    ] = DEFAULT_MAX_REJECTED,
+    json: JsonOutput = False,
+) -> None:
+    """A company's history into a log that begins with it, before the service does. Stopped on its way, the same command goes on."""
+    from fraudloop.pipelines.importing import import_file
+
+    settings: Settings = context.obj
+    serve = ServeConfig.load(config, {"data": str(data), "features": features})
+    with progress(quiet=json) as show_progress:
+        found = import_file(
+            file,
+            serve,
+            columns=columns,
+            labels=labels,
+            profiles=profiles,
+            max_rejected=max_rejected,
+            settings=settings,
+            progress=show_progress,
+        )
+    if json:
+        print_json(asdict(found))
+        return
+    events = found.transactions + found.labels + found.profiles
+    rows = [
+        ("payments", f"{found.transactions:,}"), ("labels", f"{found.labels:,}"), ("profiles", f"{found.profiles:,}"),
+        ("events that an earlier run had appended", f"{found.already:,}"), ("rows that could not be used", f"{found.rejected:,}"),
+        ("events a second", f"{events / max(found.seconds, 1e-9):,.0f}"), ("the log goes on at LSN", f"{found.next_lsn:,}"), ("digest of the state", found.digest),
+    ]  # fmt: skip
+    print_table(f"{file} is in the log of {data}", ("", "imported"), rows, right=("imported",))
+    note(f"start it: fraudloop serve --data {data}")
 
 
 @app.command()
@@ -172,9 +221,12 @@ def retain(
 @app.command()
 def erase(
     context: typer.Context,
-    data: Data,
     who: Who,
     why: Why,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The data folder of a service that does not run.")] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="A running service instead; its key is FRAUDLOOP_API_KEY.")
+    ] = None,
     customer: Annotated[str | None, typer.Option("--customer", metavar="ID", help="The customer whose personal fields go.")] = None,
     card: Annotated[str | None, typer.Option("--card", metavar="ID", help="Of payments that name no customer: their card.")] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="ID", help="Of payments that name neither: their device.")] = None,
@@ -187,6 +239,19 @@ def erase(
     if len(named) != 1:
         raise InputError("name one of --customer, --card, --device, --ip")
     settings: Settings = context.obj
+    if (data is None) == (url is None):
+        raise InputError("name --data DIR, or --url URL of the service that runs on it")
+    if url is not None:
+        if customer is None:
+            raise InputError("a running service erases a --customer; for the others stop it and name --data")
+        with Remote(url, settings.api_key) as service:
+            answer = service.call("POST", "/customers/erase", {"customer_id": customer, "who": who, "why": why})
+        if json:
+            print_json(answer)
+        else:
+            note(f"LSN {answer['lsn']:,}: {'; '.join(answer['diff'])}")
+        return
+    assert data is not None, "one of the two"
     found = ledger.erase(data, *named[0], who=who, why=why, settings=settings)
     if json:
         print_json(asdict(found))

@@ -42,10 +42,13 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "models": ("fraudloop.cli.models", "The store of models: list, compare, judge, promote, roll back, and who did what."),
     "serve": ("fraudloop.cli.serve", "Decide payments over HTTP, in milliseconds, each on disk before it is answered."),
     "keys": ("fraudloop.cli.keys", "API keys: who may call the service, and what for."),
-    "ledger": ("fraudloop.cli.ledger", "The log of everything decided: verify, show, audit, index, export, let go, erase."),
+    "ledger": ("fraudloop.cli.ledger", "The log of everything decided: import, verify, show, audit, index, export, let go, erase."),
+    "labels": ("fraudloop.cli.labels", "What turned out to be fraud: a file of labels told to a running service."),
+    "profiles": ("fraudloop.cli.profiles", "What is known of customers and merchants, told to a running service."),
     "replay": ("fraudloop.cli.replay", "Send past payments to a service, then hold what it decided to its log folded offline."),
     "decisions": ("fraudloop.cli.decisions", "What was decided of a payment and why; and the same made again from the log."),
     "report": ("fraudloop.cli.report", "What the service found, for people: our decisions beside those of another system."),
+    "size": ("fraudloop.cli.size", "Memory and disk for so many customers and payments a second."),
     "doctor": ("fraudloop.cli.doctor", "What this machine has and lacks for each command."),
 }
 

@@ -17,6 +17,7 @@ from fraudloop.api.keys import Keys, is_local, require_keys
 from fraudloop.api.supervisor import Supervisor
 from fraudloop.cli.options import Columns
 from fraudloop.cli.output import note
+from fraudloop.door.shape import Shape
 from fraudloop.engine.config import ServeConfig
 from fraudloop.errors import InputError
 from fraudloop.settings import Settings
@@ -68,7 +69,7 @@ def command(
         return [sys.executable, "-m", "fraudloop", *again, "--role", which, "--listen-fd", str(listen), "--ready-fd", str(ready)]
 
     note(f"http://{host}:{port}: log in {serve.log}, models from {settings.store}")
-    raise typer.Exit(asyncio.run(Supervisor(listener, child, ("desk",), note, standby=standby).run()))
+    raise typer.Exit(asyncio.run(Supervisor(listener, child, ("desk", "worker"), note, standby=standby).run()))
 
 
 def _child(
@@ -84,24 +85,29 @@ def _child(
     lines: Path | None,
 ) -> int:
     """One process of the family."""
+
+    def ready(word: str) -> None:
+        if ready_fd >= 0:
+            os.write(ready_fd, word.encode() + b"\n")
+
+    if role == "worker":
+        from fraudloop.api.worker import run_worker
+
+        return run_worker(config, settings.hash_key, ready)
     from fraudloop.api.serve import Process, refold, run, run_desk
     from fraudloop.domain.transaction import TRANSACTION_SCHEMA
     from fraudloop.door.row import RowDoor
     from fraudloop.pipelines.data import column_map, resources
     from fraudloop.scoring.store import BundleStore
 
-    def ready(word: str) -> None:
-        if ready_fd >= 0:
-            os.write(ready_fd, word.encode() + b"\n")
-
-    if role == "desk":
-        return run_desk(config.run / "desk.sock", config.run / "scorer.sock", metadata.version("fraudloop"), ready)
     if role == "refold":
         refold(config, config.run / "refold", settings.hash_key)
         return 0
     mapped = column_map(columns, settings)
     found = resources(mapped, settings)
     shape = mapped.shape
+    if role == "desk":
+        return run_desk(config, metadata.version("fraudloop"), ready, settings.hash_key, found.tokens)
     if config.observe and config.observed_field not in shape.extra:
         # The last of its columns: records from before observing and after it stay readable.
         shape = replace(shape, segments={**shape.segments, config.observed_field: config.observed_field})
@@ -111,9 +117,15 @@ def _child(
         config, BundleStore(settings.store), RowDoor(shape, found.rates, found.tokens), found.tokens, {**TRANSACTION_SCHEMA, **shape.types}, settings.hash_key,
         socket.socket(fileno=listen_fd), ready, {"amount": settings.base_currency}, tuple(shape.numbers), tuple(shape.categories), alone,
         open_to_all=is_local(host) and not Keys(config.folder).all(), lines=None if lines is None else _lines(lines),
-        refold=lambda folder: [sys.executable, "-m", "fraudloop", *again, "--role", "refold"],
+        types=types_of(shape), refold=lambda folder: [sys.executable, "-m", "fraudloop", *again, "--role", "refold"],
     )  # fmt: skip
     return run(process, standby=role == "standby")
+
+
+def types_of(shape: Shape) -> dict[str, str]:
+    """The types of a shape's own columns."""
+    numbers = {name: "Float64" if number.scale is None else "Int64" for name, number in shape.numbers.items()}
+    return {**dict.fromkeys((*shape.categories, *shape.segments), "String"), **numbers}
 
 
 def _lines(path: Path) -> int:

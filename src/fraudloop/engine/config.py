@@ -19,6 +19,7 @@ from fraudloop.limits import (
     GUARD_RULE_SHARE_MAX,
     GUARD_STOP_SHARE_MAX,
     GUARD_WINDOWS_S,
+    RETENTION_DAYS,
 )
 from fraudloop.monitoring.canary import Bounds
 from fraudloop.scoring.store import DEFAULT_NAME
@@ -84,6 +85,8 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     observe: answer what would be decided, act on nothing. observed_field: where the decision of the system beside it stands in a request.
     canary_share: share of customers that a canary decides until another one is set. lines_every: one line for each so many decisions, 0 for none.
     shadow_batches_max: batches that may wait for the challenger; further ones are dropped and counted. guard, canary: tables of their own.
+    index_url: of PostgreSQL, where the index is not to be the file in `data`. retention_days: what is older goes from the log once it is exported,
+    indexed and in a snapshot; 0: nothing goes.
     """
 
     data: str
@@ -107,6 +110,8 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     shadow_batches_max: int = 64
     guard: GuardConfig = GuardConfig()
     canary: CanaryConfig = CanaryConfig()
+    index_url: str | None = None
+    retention_days: int = RETENTION_DAYS
 
     @property
     def folder(self) -> Path:
@@ -152,6 +157,8 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for name in ("queue_ms_max", "flush_s_max", "follow_s", "snapshot_s"):
             if not getattr(out, name) > 0:
                 raise InputError(f"{where}: {name} = {getattr(out, name)} must be above 0")
+        if out.retention_days < 0:
+            raise InputError(f"{where}: retention_days = {out.retention_days} must be 0 or more")
         if not 0 <= out.canary_share <= 0.5:
             raise InputError(f"{where}: canary_share = {out.canary_share} must be from 0 to 0.5")
         if out.reason_budget_ms < 0:

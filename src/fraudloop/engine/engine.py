@@ -174,6 +174,8 @@ class Engine:
         self.pending: dict[str, tuple[Flight | None, int, Ticket]] = {}
         self.counters = Counters()
         self.beside = Beside()
+        #: Why nothing new may be decided, None while it may be; what was decided is answered still.
+        self.halted: UnavailableError | None = None
         #: What a payment has cost lately, in nanoseconds.
         self.cost_ns = 50_000.0
         self._files: Files = log.files
@@ -267,6 +269,10 @@ class Engine:
         fresh = self._taken = self._fresh(tickets)
         at_ids = time.thread_time_ns()
         if not fresh:
+            return
+        if self.halted is not None:
+            for ticket in fresh:
+                ticket.refuse(self.halted)
             return
         state, in_force = self.state, self.in_force
         rows = [ticket.row for ticket in fresh]
@@ -397,7 +403,7 @@ class Engine:
                     if self._same(ticket, first.row):
                         assert flight is not None, "what is pending is in a flight"
                         flight.waiting.setdefault(at, []).append(ticket)
-                elif lsn >= 0 and self._answered(ticket, lsn):
+                elif lsn >= self.state.first_lsn and self._answered(ticket, lsn):
                     pass
                 else:
                     here[name] = ticket
@@ -421,10 +427,9 @@ class Engine:
             ticket.refuse(UnavailableError(f"the stored answer cannot be read now ({error}); come again", retry_after_s=1))
             return True
         assert isinstance(record, Transacted), "known ids are those of payments"
-        row = self.state.row_of(record)
-        if row["transaction_id"] != ticket.row["transaction_id"]:
+        if record.row[0] != ticket.row["transaction_id"]:
             return False
-        if self._same(ticket, row):
+        if self._same(ticket, self.state.row_beside(record, ticket.row)):
             ticket.answer(record, lsn)
         return True
 

@@ -22,7 +22,7 @@ class NoPayment(InputError):
 def find(state: State, files: Files, transaction_id: str) -> tuple[int, Transacted] | None:
     """The LSN and record of a payment; None if there is none."""
     lsn = int(state.known.get(state.fingerprints([transaction_id]))[0])
-    if lsn < 0:
+    if lsn < state.first_lsn:
         return None
     record = decode(state.positions.read(files, lsn))
     if not isinstance(record, Transacted) or record.row[0] != transaction_id:

@@ -7,6 +7,7 @@ service.look()          have the aliases of the store moved? load aside, then sw
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -49,8 +50,20 @@ from fraudloop.features.fold import Fold
 from fraudloop.features.plan import compile_plan
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
-from fraudloop.ledger.personal import Sealing, Vault
-from fraudloop.ledger.records import Activated, Changed, Configured, Labelled, Reason, Record, Transacted, decode, decode_all, encode
+from fraudloop.ledger.personal import Sealing, Vault, subject_of
+from fraudloop.ledger.records import (
+    Activated,
+    Changed,
+    Configured,
+    Erased,
+    Labelled,
+    Reason,
+    Record,
+    Transacted,
+    decode,
+    decode_all,
+    encode,
+)
 from fraudloop.ledger.simulated import SimulatedFiles
 from fraudloop.limits import STORE_TEXT_CHARACTERS_MAX
 from fraudloop.monitoring.guard import Trip
@@ -110,6 +123,7 @@ class Service:
     #: When a bundle that could not be used was tried last, by slot.
     _tried: dict[str, float] = field(default_factory=dict)
     _explained: dict[str, Loaded] = field(default_factory=dict)
+    _erasing: set[asyncio.Task[None]] = field(default_factory=set)
 
     @staticmethod
     def open(
@@ -122,6 +136,7 @@ class Service:
         key: bytes,
         columns: Mapping[str, str],
         units: Mapping[str, str],
+        types: Mapping[str, str] | None = None,
         standby: Follower | None = None,
         progress: Progress = silent,
         vault: Files | None = None,
@@ -157,6 +172,7 @@ class Service:
                 state = refold(files, always, key, progress).state
         if config.seal:
             state.vault = Vault.open(vault or config.folder / "vault", make=state.sealing is None)
+            state.complete_erasures()
         secret = _secret(config.folder)
         slots = force.Slots(canary_share=force.canary_share(state, config.canary_share))
         service = Service(config, clock, None, store, slots, secret, units, base)  # type: ignore[arg-type]
@@ -574,6 +590,44 @@ class Service:
                 self._explained.clear()
             self._explained[short] = found
         return self._explained[short]
+
+    # --- erasing -------------------------------------------------------------------------------------------------
+
+    def erase(
+        self, column: str, text: str, who: str, why: str, done: Callable[[int], None], refuse: Callable[[FraudloopError], None]
+    ) -> None:
+        """Make the personal fields of a subject unreadable for good: the log says so first, and once that is on disk its key goes, in a
+        thread, for it is a write to disk. done(lsn): it is gone. Doing it again erases what came since. InputError: nothing is sealed here."""
+        state = self.engine.state
+        vault = state.vault
+        if vault is None or state.sealing is None:
+            raise InputError("the records of this log are not sealed, so nobody can be erased from it")
+        subject = subject_of(column, text, state.key)
+        generation = vault.generation(subject)
+        while (subject.tobytes(), generation) in state.erased:
+            generation += 1  # one that is on its way
+        record = Erased(subject.tobytes(), generation, who, why, self.now_us())
+        loop = asyncio.get_running_loop()
+
+        async def destroy(lsn: int) -> None:
+            try:
+                await loop.run_in_executor(None, vault.erase, subject, generation)
+            except (FraudloopError, OSError) as error:
+                self.alarms["erase"] = f"the vault cannot be written ({error}); a restart completes what the log says was erased"
+                refuse(
+                    UnavailableError(
+                        f"the log says so at LSN {lsn}, but the vault cannot be written ({error}); erase again", retry_after_s=5
+                    )
+                )
+                return
+            done(lsn)
+
+        def noted(lsn: int) -> None:
+            task = loop.create_task(destroy(lsn))
+            self._erasing.add(task)
+            task.add_done_callback(self._erasing.discard)
+
+        self.command(lambda: [record], lambda: None, noted, refuse)
 
     # --- folding anew --------------------------------------------------------------------------------------------
 

@@ -50,8 +50,11 @@ from fraudloop.limits import LATENESS_MAX_US, SKEW_MAX_US
 
 Event: TypeAlias = Transacted | Labelled | Profiled
 
+#: Fields of a profile that are personal, where its entity's ids are; the record keeps their hashes in this order.
+PROFILE_SEALED: Final = ("id", "home_country")
+
 #: Layout of the files of a snapshot.
-SNAPSHOT_SCHEMA: Final = 1
+SNAPSHOT_SCHEMA: Final = 2
 
 
 @dataclass(slots=True)
@@ -81,6 +84,10 @@ class State:
     #: Which columns are sealed in records, None if none are; and what they are sealed by.
     sealing: Sealing | None = None
     vault: Vault | None = None
+    #: Whom the log says was erased: subject and generation of each key, in order. Whoever opens the vault sees to it that they are gone.
+    erased: dict[tuple[bytes, int], None] = field(default_factory=dict)
+    #: Where the log begins since retention removed what was before; ids below it are forgotten.
+    first_lsn: int = 0
     #: Where the log is folded anew under more features than were active then: these, from the beginning.
     wider: FeatureSet | None = None
     #: Of the chain of the log up to here, as far as this state was read from it; empty where it was not.
@@ -165,8 +172,9 @@ class State:
         for at, record in enumerate(run):
             if isinstance(record, Profiled):
                 if record.hashes:
-                    entity = str(record.row["entity"])
-                    events.keys[at, events.key_names.index(entity)] = np.frombuffer(record.hashes, np.uint64)
+                    kept = np.frombuffer(record.hashes, np.uint64).reshape(-1, 2)
+                    for name, words in zip((str(record.row["entity"]), "home_country"), kept, strict=False):
+                        events.keys[at, events.key_names.index(name)] = words
                 continue
             words = np.frombuffer(record.hashes, np.uint64).reshape(-1, 2)
             for place, name in enumerate(events.key_names):
@@ -200,6 +208,22 @@ class State:
             for parts, at, made in zip(sealed, received_us, decisions, strict=True)
         ]
 
+    def profiled(self, row: Row, received_us: int) -> Profiled:
+        """What the log is told of a profile: whose it is and where they live sealed, if whose it is is sealed in payments."""
+        if self.sealing is None or self.vault is None or self.batcher is None:
+            return Profiled(dict(row), received_us)
+        column = self.batcher.key_columns.get(str(row["entity"]))
+        if column not in self.sealing.hashed:
+            return Profiled(dict(row), received_us)
+        hashes = hash_texts([row[name] for name in PROFILE_SEALED], self.key)  # type: ignore[misc]
+        [blob] = self.vault.seal_many(hashes[:1], [msgspec.msgpack.encode([row[name] for name in PROFILE_SEALED])])
+        return Profiled({**row, **dict.fromkeys(PROFILE_SEALED)}, received_us, blob, hashes.tobytes())
+
+    def complete_erasures(self) -> None:
+        """Destroy every key that the log says was: after a crash between the two, or when the vault came back from a copy."""
+        if self.vault is not None and self.erased:
+            self.vault.erase_many([(np.frombuffer(subject, np.uint64), generation) for subject, generation in self.erased])
+
     def change(self, record: Record) -> None:
         """What any record but a payment changes."""
         if isinstance(record, Configured):
@@ -214,8 +238,8 @@ class State:
             if record.what == "import":
                 self.imports[record.name] = int(record.state)
         elif isinstance(record, Erased):
-            if self.vault is not None:
-                self.vault.erase(np.frombuffer(record.subject, np.uint64), record.generation)
+            # The key itself is destroyed once this record is on disk: by who wrote it, and by every later start (`complete_erasures`).
+            self.erased[record.subject, record.generation] = None
         else:
             assert not isinstance(record, Transacted), "payments are absorbed where their vectors are needed"
             self.fold_in([record])
@@ -265,6 +289,20 @@ class State:
             return dict(zip(self.columns, record.row, strict=False))
         return dict(self.sealing.unseal(self.vault, record.row, record.personal, record.hashes))
 
+    def row_beside(self, record: Transacted, row: Row) -> dict[str, Any]:
+        """As `row_of`, for a comparison with `row`: what was erased is taken from it where its hash is the one that the record keeps."""
+        out = self.row_of(record)
+        sealing = self.sealing
+        if sealing is None or not record.personal or any(out[name] is not None for name in sealing.sealed):
+            return out
+        kept = np.frombuffer(record.hashes, np.uint64).reshape(-1, 2)
+        [told] = sealing.hashes([row], self.key)
+        same = (kept == told).all(axis=1).tolist()
+        for name in sealing.sealed:
+            if name not in sealing.hashed or same[sealing.hashed.index(name)]:
+                out[name] = row.get(name)
+        return out
+
     # --- snapshots -----------------------------------------------------------------------------------------------
 
     def snapshot(self, folder: Path) -> Path:
@@ -273,12 +311,13 @@ class State:
         fresh = folder / f".{self.next_lsn:020d}.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        parts = {"known": self.known.rows(), "labels": self.labels.rows()}
+        known = self.known.rows()
+        parts = {"known": known[known[:, 1] >= self.first_lsn], "labels": self.labels.rows()}
         head = {
             "schema": SNAPSHOT_SCHEMA, "next_lsn": self.next_lsn, "received_us": self.received_us, "columns": self.columns, "types": self.types,
             "sealed": () if self.sealing is None else self.sealing.sealed, "hashed": () if self.sealing is None else self.sealing.hashed, "chain": self.chain,
             "positions": self.positions.to_dict(), "active": [(lsn, encode(record)) for lsn, record in self.active.values()],
-            "entries": [encode(record) for record in self.entries if isinstance(record, Listed)], "imports": self.imports, "plans": self.plans, "key": hashlib.blake2b(self.key, digest_size=8).digest(),
+            "entries": [encode(record) for record in self.entries if isinstance(record, Listed)], "imports": self.imports, "erased": list(self.erased), "first_lsn": self.first_lsn, "plans": self.plans, "key": hashlib.blake2b(self.key, digest_size=8).digest(),
             "parts": {name: (len(rows), _digest(rows)) for name, rows in parts.items()}, "fold": self.fold is not None,
         }  # fmt: skip
         for name, rows in parts.items():
@@ -324,6 +363,8 @@ class State:
             assert isinstance(record, Activated), "what is active was activated"
             out.active[record.what] = (lsn, record)
         out.imports, out.plans = dict(head["imports"]), dict(head["plans"])
+        out.erased = {(bytes(subject), int(generation)): None for subject, generation in head["erased"]}
+        out.first_lsn = int(head["first_lsn"])
         for body in head["entries"]:
             out.change(decode(body))
         if head["fold"]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -76,6 +77,7 @@ class Vault:
     def __init__(self, files: Files, vault_id: bytes, erased: int, tree: Punctured, random: Callable[[int], bytes]) -> None:
         self._files, self._id, self._erased, self._tree, self._random = files, vault_id, erased, tree, random
         self._ready: dict[bytes, tuple[bytes, AESGCM]] = {}
+        self._erasing = Lock()
 
     @staticmethod
     def open(folder: Path | Files, *, make: bool = True, random: Callable[[int], bytes] = os.urandom) -> Vault:
@@ -109,10 +111,9 @@ class Vault:
         ready = self._ready
         missing = [name for name in dict.fromkeys(names) if name not in ready]
         if missing:
-            if len(ready) + len(missing) > VAULT_CACHE:
-                ready.clear()
-                missing = [*dict.fromkeys(names)]  # those of this batch that were ready went too
-            self._prepare(missing)
+            ready = self._prepare(missing)
+            if any(name not in ready for name in names):  # it was full and begun anew
+                ready = self._prepare(list(dict.fromkeys(names)))
         nonces = self._random(_NONCE_BYTES * len(names))
         out, at, own = [], 0, self._id
         for name, blob in zip(names, blobs, strict=True):
@@ -176,7 +177,12 @@ class Vault:
         return done
 
     def erase_many(self, subjects: Iterable[tuple[Words, int | None]]) -> list[int]:
-        """As `erase` of each, with one write for all."""
+        """As `erase` of each, with one write for all. Another thread may seal meanwhile: what it seals until this returns may be
+        under a key that is being destroyed."""
+        with self._erasing:
+            return self._erase_many(subjects)
+
+    def _erase_many(self, subjects: Iterable[tuple[Words, int | None]]) -> list[int]:
         tree, done, new = self._tree.copy(), [], 0
         for subject, wanted in subjects:
             if not np.asarray(subject).any():
@@ -192,7 +198,7 @@ class Vault:
             )
         self._files.create(_NAME, self._encode(tree, self._erased + new), scrub=True)
         self._tree, self._erased = tree, self._erased + new
-        self._ready.clear()
+        self._ready = {}  # never cleared: who seals at this moment holds the old one
         return done
 
     def close(self) -> None:
@@ -200,9 +206,11 @@ class Vault:
         self._ready.clear()
         self._files.close()
 
-    def _prepare(self, names: Sequence[bytes]) -> None:
-        """Have the ciphers of these subjects ready."""
+    def _prepare(self, names: Sequence[bytes]) -> dict[bytes, tuple[bytes, AESGCM]]:
+        """Have the ciphers of these subjects ready; where they are."""
         ready = self._ready
+        if len(ready) + len(names) > VAULT_CACHE:
+            ready = self._ready = {}
         subjects = np.frombuffer(b"".join(names), np.uint64).reshape(-1, 2)
         seeds, there = self._tree.seeds(_leaves(subjects, 0))
         raw = seeds.tobytes()
@@ -213,6 +221,7 @@ class Vault:
                 generation = self.generation(subjects[at])
                 again = self._tree.seeds(_leaves(subjects[at], generation))[0]
                 ready[name] = (bytes((_FORMAT, generation)), AESGCM(again.tobytes()))
+        return ready
 
     def _encode(self, tree: Punctured, erased: int) -> bytes:
         body = b"".join((_MAGIC, self._id, erased.to_bytes(8, "little"), tree.encode()))

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 import socket
+import statistics
 import sys
 import tempfile
 import time
@@ -30,6 +32,12 @@ from fraudloop.training.mlflow_client import redacted
 MEMORY_ADVISED_BYTES: Final = 4 * 1024**3
 
 DISK_ADVISED_BYTES: Final = 1024**3
+
+#: Below this a service runs out of them before HTTP_CONNECTIONS_MAX connections are open.
+FILES_ADVISED: Final = 8_192
+
+#: A flush that takes longer leaves little of a latency budget of 50 ms once a second one waits behind it.
+FLUSH_ADVISED_S: Final = 0.010
 
 _CONNECT_S = 2.0
 
@@ -55,9 +63,9 @@ class Finding:
     advice: str = ""
 
 
-def examine(settings: Settings, progress: Progress = silent) -> list[Finding]:
-    """Look at everything, in the order of the table that `fraudloop doctor` prints."""
-    return [_python(), *_packages(), _kernels(progress), *_folders(settings), _tracking(settings), _cores(), _memory()]
+def examine(settings: Settings, progress: Progress = silent, data: Path | None = None) -> list[Finding]:
+    """Look at everything, in the order of the table that `fraudloop doctor` prints. data: the folder of a service, on whose disk flushes are timed."""
+    return [_python(), *_packages(), _kernels(progress), *_folders(settings), _tracking(settings), *_serving(data), _cores(), _memory()]
 
 
 def _python() -> Finding:
@@ -153,6 +161,58 @@ def _tracking(settings: Settings) -> Finding:
     except OSError as error:
         return Finding(group, name, shown, ok=False, needed=False, advice=f"{found.hostname}:{port} does not answer ({error})")
     return Finding(group, name, shown, ok=True, needed=False)
+
+
+def _serving(data: Path | None) -> Iterator[Finding]:
+    """What `fraudloop serve` is quick by, and what it can be stopped by."""
+    for name, what in (("httptools", "decide over HTTP"), ("uvloop", "turn the loop faster"), ("onnxruntime", "serve a network")):
+        try:
+            yield Finding("serve", name, metadata.version(name), ok=True, needed=False)
+        except metadata.PackageNotFoundError:
+            yield Finding("serve", name, "-", ok=False, needed=False, advice=f"pip install {name} to {what}")
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    few = files < FILES_ADVISED
+    yield Finding(
+        "serve",
+        "open files",
+        f"{files:,}",
+        not few,
+        needed=False,
+        advice=f"ulimit -n {FILES_ADVISED}: each connection is one" if few else "",
+    )
+    folder = data or Path.cwd()
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        middle, worst = _flushes(folder)
+    except OSError as error:
+        yield Finding(
+            "serve", "flush to disk", "-", ok=False, needed=False, advice=f"{folder}: {error.strerror}; name the data folder with --data"
+        )
+        return
+    slow = middle > FLUSH_ADVISED_S
+    advice = "every decision waits for a flush: put the data folder on a faster disk" if slow else ""
+    yield Finding(
+        "serve",
+        "flush to disk",
+        f"{1e3 * middle:.2f} ms at the median, {1e3 * worst:.1f} at worst ({folder})",
+        not slow,
+        needed=False,
+        advice=advice,
+    )
+
+
+def _flushes(folder: Path, times: int = 50) -> tuple[float, float]:
+    """Seconds of a flush as the log does it: the median and the worst of some."""
+    found = []
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".fraudloop-doctor-") as file:
+        for _ in range(times):
+            file.write(bytes(4_096))
+            file.flush()
+            begin = time.perf_counter()
+            os.fdatasync(file.fileno())
+            found.append(time.perf_counter() - begin)
+    return statistics.median(found), max(found)
 
 
 def _cores() -> Finding:

@@ -30,7 +30,7 @@ from fraudloop.engine.service import Service
 from fraudloop.engine.snapshots import write
 from fraudloop.errors import InputError
 from fraudloop.ledger.files import FolderFiles
-from fraudloop.ledger.records import Changed, Labelled, Profiled, Record, Transacted, decode, encode
+from fraudloop.ledger.records import Changed, Labelled, Record, Transacted, decode, encode
 from fraudloop.pipelines.data import column_map, resources
 from fraudloop.pipelines.shift import arrivals, part, shift_us, shifted
 from fraudloop.scoring.store import BundleStore
@@ -214,7 +214,7 @@ class _Run:
                 label = self._label(int(part.row[at]), received[at], lsn_of)
                 told[at], of[number] = encode(label), label.lsn
             for at in np.flatnonzero(part.kind == PROFILE).tolist():
-                told[at] = encode(Profiled(self.profiles.row(int(part.row[at]), named=True), received[at]))
+                told[at] = encode(state.profiled(self.profiles.row(int(part.row[at]), named=True), received[at]))
             mark = Changed("import", self.source, str(end), "", received[-1])
             state.fold.step(part)
             log.append(log.epoch, [*told, encode(mark)])

@@ -21,7 +21,7 @@ def test_a_set_up_machine_lacks_nothing_needed(findings: list[doctor.Finding]) -
 
 def test_every_group_is_looked_at(findings: list[doctor.Finding]) -> None:
     groups = list(dict.fromkeys(f.group for f in findings))
-    assert groups == ["python", "core", "score", "data", "train", "track", "bench", "kernels", "folders", "tracking", "machine"]
+    assert groups == ["python", "core", "score", "data", "train", "track", "bench", "kernels", "folders", "tracking", "serve", "machine"]
 
 
 def test_versions_are_those_installed(findings: list[doctor.Finding]) -> None:
