@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -328,8 +329,6 @@ class Full(SimulatedFiles):
 
 def heal(machine: Machine) -> None:
     """As the service does: close, open anew. LedgerError, OSError: it cannot yet."""
-    try:
+    with contextlib.suppress(LedgerError, OSError):
         machine.close()
-    except (LedgerError, OSError):
-        pass
     machine.open()

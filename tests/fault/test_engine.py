@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+import time
 from pathlib import Path
 from random import Random
 
@@ -50,7 +52,7 @@ def test_what_was_answered_survives_power_loss_and_kill_at_any_step(tmp_path: Pa
             check(again, machine.tickets, script.erased)
             again.close()
         except BaseException:
-            print(f"seed {seed}, crash at step {crash} of {total}")
+            sys.stderr.write(f"FRAUDLOOP_SEED={seed} {seed}, crash at step {crash} of {total}\n")
             raise
 
 
@@ -78,7 +80,7 @@ def test_a_disk_that_fails_once_at_any_step_loses_and_doubles_nothing(tmp_path: 
             check(machine, before, script.erased)
             machine.close()
         except BaseException:
-            print(f"seed {seed}, the disk fails at step {fail} of {total}")
+            sys.stderr.write(f"FRAUDLOOP_SEED={seed} {seed}, the disk fails at step {fail} of {total}\n")
             raise
 
 
@@ -225,7 +227,7 @@ def test_while_a_flush_hangs_new_requests_are_sent_away_and_those_inside_are_ans
     machine = Machine(tmp_path, SimulatedFiles(), config={"flush_s_max": 2.0}).open()
     engine = machine.service.engine
     now = [100.0]
-    monkeypatch.setattr(engines.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     inside = machine.ask(paid(machine, 0))
     machine.step()
     assert isinstance(engine.flusher, ByHand)
@@ -254,9 +256,8 @@ def test_a_disk_that_is_behind_gets_no_more_than_its_share_and_the_loop_does_not
         machine.step()
     waits = machine.ask(paid(machine, engines.FLIGHTS_MAX))
     machine.step()
-    assert len(engine.flights) == engines.FLIGHTS_MAX and len(engine.queue) == 1 and not engine.busy
-    machine.flush()
-    assert engine.busy
+    assert len(engine.flights) == engines.FLIGHTS_MAX and len(engine.queue) == 1
+    assert [engine.busy, machine.flush(), engine.busy] == [False, None, True]
     machine.settle()
     assert waits.answered is not None
     machine.close()
@@ -311,7 +312,7 @@ def test_who_takes_over_from_the_dead_holds_the_lock_against_others(tmp_path: Pa
 def test_an_open_that_fails_lets_the_lock_go(tmp_path: Path) -> None:
     for step in range(1, 7):
         files = SimulatedFiles(fail_at=step)
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="No space"):
             Log.open(files)
         Log.open(files).close()
 

@@ -160,7 +160,9 @@ def test_features_that_the_kept_events_do_not_hold_are_folded_from_the_beginning
     found = recover(files, None, DEFAULT_KEY)
     assert found.state.next_lsn == len(records)
     whole = SimulatedFiles()
-    write_log(whole, [told[0], Activated("features", wide.hash, wide.merge(narrow).to_dict(), "ann", "from the start", BEGIN_US), *told[2:]])
+    write_log(
+        whole, [told[0], Activated("features", wide.hash, wide.merge(narrow).to_dict(), "ann", "from the start", BEGIN_US), *told[2:]]
+    )
     assert found.state.digest() == recover(whole, None, DEFAULT_KEY).state.digest()
     # And from a snapshot of before, too.
     state = State(DEFAULT_KEY)

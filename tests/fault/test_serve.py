@@ -19,8 +19,8 @@ from fraudloop.engine.recovery import recover
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Log
 from fraudloop.settings import DEFAULT_HASH_KEY
-from tests.fault.test_kill import check, decided_by
 from tests.family import Load, Served, payment, serving, wait_for
+from tests.fault.test_kill import check, decided_by
 
 
 @pytest.fixture
