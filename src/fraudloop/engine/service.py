@@ -123,7 +123,10 @@ class Service:
             state.vault = Vault.open(vault or config.folder / "vault", make=state.sealing is None)
         secret = _secret(config.folder)
         base = FeatureSet.load(config.features)
-        service = Service(config, clock, None, store, force.Slots(canary_share=config.canary_share), secret, units, base)  # type: ignore[arg-type]
+        share = config.canary_share
+        if "canary" in state.active:
+            share = float(state.active["canary"][1].body.get("share", share))  # what was set holds until another is
+        service = Service(config, clock, None, store, force.Slots(canary_share=share), secret, units, base)  # type: ignore[arg-type]
         service._load_at_start(state)
         service._begin(log, state, columns)
         in_force = service._in_force(state)
@@ -157,7 +160,7 @@ class Service:
             loaded = getattr(self.slots, slot)
             said = state.active[slot][1].hash if slot in state.active else None
             if (loaded.hash if loaded else None) != said:
-                activate(slot, loaded.hash if loaded else None, {}, "as the store has it")
+                activate(slot, loaded.hash if loaded else None, self._body_of(slot), "as the store has it")
         features = force.wanted_features(self.base, self.slots, rules)
         if "features" not in state.active:
             activate("features", features.hash, features.to_dict(), "a new log")
@@ -234,7 +237,7 @@ class Service:
         """Put what `prepare` gave into its slot between the next two batches. RefoldNeeded if it reads what the kept events do not hold."""
         slots = self.slots.put(slot, loaded)
         records = self.features_for(slots, force.rules_of(self.engine.state), who, why)
-        records.append(Activated(slot, loaded.hash if loaded else None, {}, who, why, self.now_us()))
+        records.append(Activated(slot, loaded.hash if loaded else None, self._body_of(slot), who, why, self.now_us()))
 
         def apply() -> None:
             if slot == "champion" and self.slots.champion is not None:
@@ -243,6 +246,10 @@ class Service:
             self.refresh()
 
         self.command(records, apply)
+
+    def _body_of(self, slot: str) -> dict[str, Any]:
+        """What the log keeps of a slot beside its bundle."""
+        return {"share": self.slots.canary_share} if slot == "canary" else {}
 
     def features_for(self, slots: force.Slots, rules: RuleSet, who: str, why: str) -> list[Record]:
         """The activation of the union of features that these need, if it is not active. RefoldNeeded where the kept events do not hold it."""
