@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from pathlib import Path
@@ -16,12 +15,12 @@ from fraudloop.errors import ConflictError, DefectError, FencedError, FraudloopE
 from fraudloop.ledger.log import Log
 from fraudloop.ledger.positions import Positions
 from fraudloop.ledger.simulated import PowerLoss, SimulatedFiles
-from tests.conftest import PROVE
+from tests.conftest import PROVE, SEED
 from tests.engines import ByHand, Full, Machine, Script, check, clean, heal, same_state
 from tests.ledgers import row_of
 
 #: Scripts by seed; FRAUDLOOP_SEED runs one.
-RUNS = [int(os.environ["FRAUDLOOP_SEED"])] if "FRAUDLOOP_SEED" in os.environ else list(range(200 if PROVE else 10))
+RUNS = [SEED] if SEED is not None else list(range(1, 201 if PROVE else 11))
 
 
 def steps_of(tmp_path: Path, seed: int) -> int:

@@ -18,7 +18,7 @@ from fraudloop.engine.recovery import recover
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import verify
 from fraudloop.settings import DEFAULT_HASH_KEY
-from tests.conftest import PROVE
+from tests.conftest import PROVE, SEED
 from tests.family import Load, Served, clean_state, payments, serving, start, wait_for
 
 KILLS = 50 if PROVE else 5
@@ -26,7 +26,7 @@ KILLS = 50 if PROVE else 5
 
 def seeded() -> random.Random:
     """The moments of the kills; a failing test prints the seed that FRAUDLOOP_SEED takes."""
-    seed = int(os.environ.get("FRAUDLOOP_SEED", "0")) or random.randrange(1, 1 << 30)
+    seed = SEED or random.randrange(1, 1 << 30)
     sys.stderr.write(f"FRAUDLOOP_SEED={seed}\n")
     return random.Random(seed)
 
