@@ -11,7 +11,7 @@ PACKAGES := $(VENV)/.fraudloop-packages
 STAMP := $(VENV)/.fraudloop-ready
 KERNELS := $(wildcard src/fraudloop/compiled.py src/fraudloop/limits.py src/fraudloop/features/*.py src/fraudloop/door/identity.py \
 <<<<<<< HEAD
-           src/fraudloop/scoring/*.py src/fraudloop/decisions/rule_program.py src/fraudloop/ledger/punctured.py src/fraudloop/engine/known.py)
+           src/fraudloop/scoring/*.py src/fraudloop/decisions/rule_program.py src/fraudloop/ledger/punctured.py src/fraudloop/engine/known.py src/fraudloop/engine/syncer.py)
 =======
            src/fraudloop/scoring/*.py src/fraudloop/decisions/rule_program.py src/fraudloop/decisions/ranking.py)
 >>>>>>> scoring

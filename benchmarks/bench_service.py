@@ -9,10 +9,12 @@ in a fresh process; flushes of the disk are measured in the same run, because a 
 from __future__ import annotations
 
 import argparse
+import http.client
 import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,6 @@ import numpy as np
 import polars as pl
 
 from benchmarks import bench_scoring
-from benchmarks.bench_rules import condition
 from benchmarks.processes import cores, cpu_s, free_port, running
 from benchmarks.tables import show
 from fraudloop.domain.definitions import FeatureSet
@@ -132,14 +133,14 @@ def figures_of(found: Report) -> dict[str, object]:
     """What is kept of a run."""
     return {
         "achieved_per_s": round(found.achieved, 1), "scheduled": found.scheduled, "ok": found.ok, "status": found.status, "timeouts": sum(found.timeouts.values()),
-        "errors": sum(found.errors.values()), **{f"{name}_ms": round(found.latency[name], 3) for name in (*FIGURES, "max")},
+        "errors": sum(found.errors.values()), **{f"{name}_ms": round(found.latency[name], 3) for name in (*FIGURES, "max")}, **{f"ok_{name}_ms": round(found.of_2xx[name], 3) for name in FIGURES},
         "lateness_p99_ms": round(found.lateness["p99"], 3), "load_cpu_share": round(found.cpu_share, 2), "load_is_bottleneck": found.is_bottleneck,
     }  # fmt: skip
 
 
 def row_of(name: str, figures: dict[str, Any]) -> list[object]:
-    """A row of the tables of latencies."""
-    cells = [f"{figures[f'{p}_ms']:.2f}" for p in FIGURES]
+    """A row of the tables: latencies of what was answered with 2xx, so that quick refusals do not flatter them, and how many were shed."""
+    cells = [f"{figures[f'ok_{p}_ms']:.2f}" for p in FIGURES]
     shed = figures["status"].get(503, 0)
     return [name, f"{figures['achieved_per_s']:,.0f}", *cells, f"{shed:,}", "late" if figures["load_is_bottleneck"] else ""]
 
@@ -258,12 +259,37 @@ def store_with_bundle(folder: Path, sizes: Sizes) -> BundleStore:
     return store
 
 
+#: Twenty rules as analysts write them, three comparisons each; on ordinary traffic few of them hit, as rules should.
+CONDITIONS: Final = (
+    "customer_impossible_travel and amount > 20 and customer_count_24h >= 2",
+    "customer_amount_deviation > 10 and amount > 100 and customer_count_30d >= 5",
+    "customer_count_1h > 20 and amount > 1 and customer_merchant_distinct_1h >= 3",
+    "in_list(country, 'high_risk_countries') and customer_is_new_device and amount > 10",
+    "amount > 5000 and is_night and customer_is_new_merchant",
+    "amount > 2500 and is_foreign and customer_is_new_country",
+    "customer_amount_sum_24h > 10000 and customer_count_24h > 10 and amount > 500",
+    "customer_amount_sum_1h > 4000 and customer_merchant_distinct_1h >= 3 and is_night",
+    "device_customer_distinct_24h > 5 and amount > 50 and is_online",
+    "device_customer_distinct_7d > 8 and amount > 100 and is_online",
+    "device_count_1h > 30 and amount < 5 and device_customer_distinct_24h > 3",
+    "merchant_fraud_rate_7d_after_7d > 0.2 and merchant_count_7d > 50 and amount > 100",
+    "merchant_fraud_rate_30d_after_7d > 0.1 and amount > 1000 and is_night",
+    "customer_speed_kmh > 1500 and customer_km_from_last > 500 and amount > 20",
+    "customer_km_from_home > 5000 and customer_is_new_country and amount > 500",
+    "customer_age_days < 1 and amount > 3000 and is_online",
+    "customer_seconds_since_last < 2 and customer_count_1h > 15 and amount > 10",
+    "merchant_category = 'gambling' and amount > 3000 and is_night",
+    "currency <> 'EUR' and amount > 4000 and customer_count_30d < 3",
+    "card_present = false and amount > 6000 and customer_is_new_device",
+)
+
+
 def write_rules(path: Path) -> Path:
-    """Twenty live rules of three comparisons; each adds next to nothing, so that outcomes stay the model's."""
-    names = list(FeatureSet.load("default").names)
+    """The rules, live; each adds next to nothing, so that outcomes stay the model's."""
+    assert len(CONDITIONS) == RULES
     text = ['name = "bench"']
-    for number in range(1, RULES + 1):
-        text += ["[[rules]]", f'id = "rule_{number}"', f'when = "{condition(names, number)}"', f'reason = "rule {number} of the benchmark"', "score = 0.0001", 'state = "live"']  # fmt: skip
+    for number, condition in enumerate(CONDITIONS, 1):
+        text += ["[[rules]]", f'id = "rule_{number}"', f'when = "{condition}"', f'reason = "rule {number} of the benchmark"', "score = 0.0001", 'state = "live"']  # fmt: skip
     path.write_text("\n".join(text) + "\n")
     return path
 
@@ -342,14 +368,29 @@ def wait_ready(port: int, most_s: float = 300.0) -> None:
     raise RuntimeError(f"the service was not ready within {most_s} s")
 
 
-def phases(target: Target) -> dict[str, Any]:
+class _Inside(http.client.HTTPConnection):
+    """To the socket that the service's own processes use."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("inside", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self._path))
+
+
+def phases(data: Path) -> dict[str, Any]:
     """Where the time went, as the service counts it; empty where it does not tell."""
+    connection = _Inside(data / "run" / "scorer.sock")
     try:
-        with urllib.request.urlopen(f"http://{target.host}:{target.port}/internal/stats", timeout=5) as answer:
-            found: dict[str, Any] = json.loads(answer.read())["engine"]
-            return found
-    except (OSError, ValueError, KeyError):
+        connection.request("GET", "/internal/stats")
+        found: dict[str, Any] = json.loads(connection.getresponse().read())["engine"]
+        return found
+    except (OSError, ValueError, KeyError, http.client.HTTPException):
         return {}
+    finally:
+        connection.close()
 
 
 def service(sizes: Sizes) -> dict[str, object]:
@@ -359,16 +400,16 @@ def service(sizes: Sizes) -> dict[str, object]:
     for customers in sizes.customers:
         with tempfile.TemporaryDirectory(dir="out") as name:
 
-            def load(target: Target, server: subprocess.Popen[bytes], customers: int = customers) -> dict[str, Any]:
+            def load(target: Target, server: subprocess.Popen[bytes], customers: int = customers, name: str = name) -> dict[str, Any]:
                 run(target, bodies(customers, run_name="w"), rate=sizes.rate / 10, duration_s=2.0, connections=sizes.connections)
                 steady = run(target, bodies(customers, run_name="s"), rate=sizes.rate, duration_s=sizes.rate_s, warmup_s=sizes.warmup_s, connections=sizes.connections)  # fmt: skip
-                told = phases(target)
+                told = phases(Path(name) / "data")
                 burst = run(target, bodies(customers, run_name="u"), rate=sizes.burst, duration_s=sizes.burst_s, connections=256)
                 closed, per_cpu_s = ceiling(target, "c", sizes.ceiling_s, sizes.connections, server)
                 return {
                     "steady": figures_of(steady),
                     "burst": figures_of(burst),
-                    "ceiling_per_s": round(closed.achieved),
+                    "ceiling_per_s": round(closed.ok / closed.duration_s),
                     "per_cpu_s": per_cpu_s,
                     "phases": told,
                 }
@@ -441,9 +482,9 @@ def ratios(figures: dict[str, Any]) -> dict[str, float]:
     if "echo" in figures:
         best = max(figures["echo"].values(), key=lambda f: f["per_cpu_s"])
         out["of_the_best_echo"] = round(first["per_cpu_s"] / best["per_cpu_s"], 3)
-        least = min(f["at_rate"]["p99_ms"] for f in figures["echo"].values())
+        least = min(f["at_rate"]["ok_p99_ms"] for f in figures["echo"].values())
         bound = least + 2 * first["flush"]["p99_ms"]
-        out["p99_over_echo_p99_and_two_flushes"] = round(first["steady"]["p99_ms"] / bound, 2)
+        out["p99_over_echo_p99_and_two_flushes"] = round(first["steady"]["ok_p99_ms"] / bound, 2)
     if "decisions_per_s" in figures.get("recipe", {}):
         out["times_the_recipe"] = round(first["per_cpu_s"] / figures["recipe"]["per_cpu_s"], 1)
     return out

@@ -55,12 +55,17 @@ def running(
 
 def cpu_s(*servers: subprocess.Popen[bytes]) -> float:
     """Seconds of processor time that these and their children have used: what a machine shared with others disturbs far less."""
-    sessions, ticks = {server.pid for server in servers}, 0
+    parents: dict[int, int] = {}
+    spent: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[3]) in sessions:
-                ticks += int(fields[11]) + int(fields[12])
+            parents[int(path.parent.name)] = int(fields[1])
+            spent[int(path.parent.name)] = int(fields[11]) + int(fields[12])
+    family = {server.pid for server in servers}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    ticks = sum(spent.get(pid, 0) for pid in family)
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

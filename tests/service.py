@@ -133,6 +133,7 @@ class MemoryControl:
             "policy": {"hash": "p0"},
             "lists": {},
             "models": {"champion": None},
+            "observe": {"observe": False},
         }
         self.orders: list[tuple[Any, ...]] = []
 

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import typer
 
 from fraudloop import errors
@@ -26,6 +27,7 @@ from fraudloop.decisions.rule_language import OPERATORS
 from fraudloop.decisions.rules import RuleSet
 from fraudloop.domain.definitions import FeatureDefinition, FeatureSet, format_duration
 from fraudloop.domain.needs import needs
+from fraudloop.engine.config import CanaryConfig, GuardConfig, ServeConfig
 from fraudloop.errors import FraudloopError
 
 PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -50,6 +52,7 @@ def pages() -> dict[str, str]:
         "commands.md": {"commands": "\n".join(commands())},
         "errors.md": {"errors": "\n".join(error_table())},
         "features.md": {"presets": "\n".join(presets())},
+        "serving.md": {"settings": "\n".join(serve_settings())},
         "reasons.md": {"codes": "\n".join(reason_codes())},
         "http.md": {"routes": "\n".join(http_routes()), "problems": "\n".join(http_problems()), "scopes": "\n".join(http_scopes())},
         "rules.md": {
@@ -156,6 +159,25 @@ def http_scopes() -> Iterator[str]:
     yield "| scope | opens |\n|---|---|"
     for name, text in SCOPES.items():
         yield f"| `{name}` | {text} |"
+
+
+def serve_settings() -> Iterator[str]:
+    """A table of the keys of `ServeConfig`, and one for each table in it."""
+    for heading, kind in (("", ServeConfig), ("[guard]", GuardConfig), ("[canary]", CanaryConfig)):
+        meanings = dict(
+            re.findall(r"(?:^|\. |, )((?:\w+, )*\w+): (.*?)(?=(?:\. (?:\w+, )*\w+: )|\.$)", " ".join(str(kind.__doc__).split()))
+        )
+        by_key = {key: text for keys, text in meanings.items() for key in keys.split(", ")}
+        if heading:
+            yield f"\n`{heading}`\n"
+        yield "| key | default | |\n|---|---|---|"
+        for field in msgspec.structs.fields(kind):
+            if field.name in ("guard", "canary", "data"):
+                continue
+            default = field.default
+            shown = str(default).lower() if isinstance(default, bool) else list(default) if isinstance(default, tuple) else default
+            text = by_key[field.name]
+            yield f"| `{field.name}` | `{shown}` | {text[0].upper() + text[1:]} |"
 
 
 # --- presets -----------------------------------------------------------------------------------------------------

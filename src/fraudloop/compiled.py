@@ -40,6 +40,7 @@ KERNEL_MODULES = (
     "fraudloop.monitoring.sketches",
     "fraudloop.ledger.punctured",
     "fraudloop.engine.known",
+    "fraudloop.engine.syncer",
     "fraudloop.decisions.ranking",
 )
 
@@ -59,6 +60,7 @@ KERNEL_SOURCES = (
     "monitoring/sketches.py",
     "ledger/punctured.py",
     "engine/known.py",
+    "engine/syncer.py",
     "decisions/ranking.py",
     "limits.py",
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import struct
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -95,6 +95,9 @@ def test_the_log_folded_offline_gives_every_vector_and_decision(world: World) ->
 
 def rewritten(world: World, folder: Path, change: Callable[[int, Record], Record]) -> Path:
     """A copy of the log with records changed: (payment number, record) -> record."""
+    if (world.data / "vault").is_dir():
+        shutil.copytree(world.data / "vault", folder / "vault")
+    shutil.copy(world.data / "draw.key", folder / "draw.key")
     log, number = Log.open(FolderFiles(folder / "log")), 0
     for group in Reader(FolderFiles(world.data / "log")).read():
         records = []
@@ -128,8 +131,10 @@ def test_one_bit_of_one_vector_and_one_outcome_are_found_and_named(world: World,
 def test_a_bundle_that_is_gone_is_told_and_is_no_success(world: World, tmp_path: Path) -> None:
     copy = rewritten(world, tmp_path, lambda number, record: record)
     found = compare(copy, BundleStore(tmp_path / "empty"))
-    assert (found.vectors_differ, found.decisions, found.ok) == (0, 0, False)
-    assert list(found.unjudged.values()) == [ROWS]
+    # A guard may have taken the model back on the way; from then on the rules decided, which are in the log.
+    assert (found.vectors_differ, found.decisions_differ, found.ok) == (0, 0, False)
+    [(why, count)] = found.unjudged.items()
+    assert "cannot be used here" in why and count == ROWS - found.decisions > 0
     assert "not judged" in found.text()
 
 
@@ -137,7 +142,7 @@ def test_a_bundle_that_is_gone_is_told_and_is_no_success(world: World, tmp_path:
 def test_a_decision_is_made_again_to_the_bit(world: World, name: str) -> None:
     found = reproduce(world.data, world.store, name)
     assert (found.proved, found.ok, found.difference) == (BITS, True, None)
-    assert found.fraud_score == found.logged.fraud_score is not None
+    assert (found.fraud_score, found.risk_score) == (found.logged.fraud_score, found.logged.risk_score)
     lsn, record, row = show(world.data, name)
     assert (lsn, row["transaction_id"]) == (found.lsn, name)
     assert record.decision == found.logged
@@ -191,12 +196,8 @@ def test_an_interrupted_replay_reports_and_the_command_compares(
     monkeypatch.setenv("FRAUDLOOP_STORE", str(world.store.root))
     table = str(folder / "table.parquet")
     with serving(tmp_path / "data", "--no-standby", "--name", "fraud", env={"FRAUDLOOP_STORE": str(world.store.root)}) as served:
-        timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
-        begin = time.monotonic()
-        stopped = replay(table, url(served), Pace(speed=2_000.0), prefix="x-")
-        timer.join()
-        assert stopped.stopped and time.monotonic() - begin < 20
+        stopped = replay(table, url(served), Pace(speed=1_000.0), prefix="x-", live=lambda now: os.kill(os.getpid(), signal.SIGINT))
+        assert stopped.stopped and stopped.load.duration_s < 20
         assert 0 < sum(stopped.outcomes.values()) < ROWS
         assert run(["replay", table, "--url", url(served), "--rate", "max", "--limit", "200", "--data", str(tmp_path / "data")]) == 0
         out, err = capsys.readouterr()

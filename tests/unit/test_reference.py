@@ -21,7 +21,9 @@ def page(name: str) -> str:
     return (ROOT / "docs" / "reference" / name).read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["commands.md", "errors.md", "features.md", "http.md", "metrics.md", "reasons.md", "rules.md"])
+@pytest.mark.parametrize(
+    "name", ["commands.md", "errors.md", "features.md", "http.md", "metrics.md", "reasons.md", "rules.md", "serving.md"]
+)
 def test_what_is_made_from_the_code_is_as_the_code_is(name: str) -> None:
     assert page(name) == reference.pages()[name], "run python tools/reference.py"
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.api.absorb import Noted
-from fraudloop.api.metrics import BATCH, FLUSH_S, EngineStats, FeatureStats, Histogram
+from fraudloop.api.metrics import BATCH, FLUSH_S, BesideStats, EngineStats, FeatureStats, Histogram
 from fraudloop.api.problems import FieldError, at_fault, refused
 from fraudloop.api.scorer import Found
 from fraudloop.api.wire import Commanded, Health
@@ -27,9 +27,9 @@ from fraudloop.door.pan import TokenKey
 from fraudloop.door.profile import admit_profile
 from fraudloop.engine import force, intake
 from fraudloop.engine.loaded import Loaded
-from fraudloop.engine.service import Service
+from fraudloop.engine.service import Service, check_share
 from fraudloop.errors import FraudloopError, InputError, NotFoundError, RefoldNeeded, RefusedError
-from fraudloop.ledger.records import Activated, Profiled, Reason
+from fraudloop.ledger.records import Activated, Labelled, Profiled, Reason, Record
 from fraudloop.scoring.inputs import Inputs
 
 Floats = NDArray[np.float64]
@@ -108,7 +108,20 @@ class Backing:
             durable_lsn=engine.log.durable_lsn, batches=c.batches, decided=c.decided, absorbed=c.absorbed, repeated=c.repeated, conflicts=c.conflicts, shed=c.shed,
             deferred=c.deferred, batch=Histogram(BATCH, c.batch_sizes.tolist(), float(c.decided)), flush_s=Histogram(FLUSH_S, c.flushes.tolist(), c.flush_s),
             phases_s={name: spent / 1e9 for name, spent in c.phases_ns.items()}, features=features, unknown=dict(c.unknown), slots={k: str(v) for k, v in active.items()},
-            labels=dict(c.labels), entries=entries, state_bytes=0 if state.fold is None else state.fold.size_bytes(), log_bytes=0,
+            labels=dict(c.labels), entries=entries, beside=self._beside(), state_bytes=0 if state.fold is None else state.fold.size_bytes(), log_bytes=0,
+        )  # fmt: skip
+
+    def _beside(self) -> BesideStats:
+        beside, service = self.service.engine.beside, self.service
+        found = None if beside.canary is None else beside.canary.compare(beside.bounds)
+        agreement = beside.agreement.to_dict()
+        return BesideStats(
+            guards=[(g["kind"], g["name"], str(g["window_s"]), g["acted"] / g["payments"] if g["payments"] else 0.0) for g in beside.guard.shares()],
+            tripped=beside.tripped, canary_share=0.0 if beside.canary is None else beside.canary.share, canary="" if found is None else found.verdict,
+            canary_payments={} if found is None else {"canary": found.payments[0], "champion": found.payments[1]},
+            shadowed=beside.shadowed, shadow_dropped=beside.shadow_dropped, shadow_waiting=len(beside.shadow), shadow_differing=agreement["differing_share"] or 0.0,
+            shadow_correlation=agreement["score_correlation"], warming=len(service.warming),
+            observed=[(row["theirs"], row["ours"], row["payments"], row["money"]) for row in beside.observed.rows()], unknown_words=beside.unknown_words,
         )  # fmt: skip
 
     def predictor(self) -> Predicting | None:
@@ -146,19 +159,28 @@ class Backing:
             ticket.refuse(refused(admitted.refusals))
             return
         try:
-            record = intake.settle(engine.state, engine.log.files, admitted.label, now)
+            intake.settle(engine.state, engine.log.files, admitted.label, now)
         except intake.NoPayment as error:
             ticket.refuse(RefusedError(str(error), errors=(FieldError("transaction_id", "transaction_id.unknown", str(error)),)))
             return
         except InputError as error:
             ticket.refuse(RefusedError(str(error), errors=(FieldError("known_at", "known_at.before_transaction", str(error)),)))
             return
-        verdict = "fraud" if admitted.label.is_fraud else "genuine"
+        label, verdict = admitted.label, "fraud" if admitted.label.is_fraud else "genuine"
+        settled: list[tuple[Labelled, bool]] = []
+
+        def make() -> list[Record]:
+            # Against whatever labels came before it by then.
+            record = intake.settle(engine.state, engine.log.files, label, now)
+            settled.append((record, intake.last_label(engine.state, engine.log.files, record.lsn) is None))
+            return [record]
 
         def apply() -> None:
             engine.counters.labels[verdict] = engine.counters.labels.get(verdict, 0) + 1
+            [(record, first)] = settled
+            service.label_noted(record, first=first)
 
-        service.command([record], apply, lambda lsn: ticket.noted(lsn, in_force=bool(record.after)), ticket.refuse)
+        service.command(make, apply, lambda lsn: ticket.noted(lsn, in_force=bool(settled[0][0].after)), ticket.refuse)
         self._poke()
 
     def profile(self, body: Mapping[str, Any], ticket: Noted) -> None:
@@ -174,7 +196,7 @@ class Backing:
         if row["entity"] not in known:
             ticket.refuse(at_fault("entity", "entity.unknown", f"must be one of {', '.join(sorted(known))}"))
             return
-        service.command([Profiled(row, now)], lambda: None, ticket.noted, ticket.refuse)
+        service.command(lambda: [Profiled(row, now)], lambda: None, ticket.noted, ticket.refuse)
         self._poke()
 
     # --- in force ------------------------------------------------------------------------------------------------
@@ -202,12 +224,28 @@ class Backing:
             return self._list(what.removeprefix("list:"))
         if what == "models":
             slots = self.service.slots
-            loaded = {slot: getattr(slots, slot) for slot in _SLOT_NAMES}
             return {
-                "slots": {slot: None if one is None else {"hash": one.hash, "members": [m.name for m in one.model.members]} for slot, one in loaded.items()},
-                "canary_share": slots.canary_share, "alarms": dict(self.service.alarms), "canary": self.service.canary_report(),
+                "slots": {slot: self._slot(slot, getattr(slots, slot)) for slot in _SLOT_NAMES}, "canary_share": slots.canary_share,
+                "mode": force.OBSERVE if force.observes(state) else force.DECIDE, "warming": list(self.service.warming),
+                "alarms": dict(self.service.alarms), "canary": self.service.canary_report(), "challenger": self.service.shadow_report(),
+                "guards": self.service.engine.beside.guard.shares(),
+            }  # fmt: skip
+        if what == "observe":
+            beside = self.service.engine.beside
+            return {
+                "observe": force.observes(state), "field": self.service.config.observed_field, "unknown_words": beside.unknown_words,
+                "summary": beside.observed.summary(), "outcomes": beside.observed.rows(), "most_different": beside.observed.most_different(),
             }  # fmt: skip
         raise NotFoundError(f"nothing is called {what!r}")
+
+    def _slot(self, slot: str, loaded: Loaded | None) -> Mapping[str, Any] | None:
+        if loaded is None:
+            return None
+        lsn, record = self.service.engine.state.active[slot]
+        return {
+            "hash": loaded.hash, "members": [member.name for member in loaded.model.members], "lsn": lsn, "who": record.who, "why": record.why,
+            "received_us": record.received_us,
+        }  # fmt: skip
 
     def _list(self, name: str) -> Mapping[str, Any]:
         state = self.service.engine.state
@@ -235,24 +273,52 @@ class Backing:
             if what == "model":
                 self._model(body, who, why, done, refuse)
                 return
-            change = self._change(what, body, who, why, expected)
+            if what == "rules":
+                RuleSet.from_dict(body)
         except FraudloopError as error:
             refuse(error)
             return
-        records = list(change.records)
-        if what == "rules":
+        made: list[tuple[Change, int]] = []
+
+        def make() -> list[Record]:
+            # Between two batches, when all commands before it are in force: of two on one basis the second is refused.
+            change = self._change(what, body, who, why, expected)
+            if what != "rules":
+                made.append((change, 0))
+                return list(change.records)
             new = RuleSet.from_dict(body)
+            before = service.engine.state.active["rules"][1].hash
             try:
-                records = [*service.features_for(service.slots, new, who, why), *records]
+                features = service.features_for(service.slots, new, who, why)
             except RefoldNeeded as error:
-                service.warm_up(
-                    f"rules {new.hash[:12]}", error, lambda: self.command(what, body, who, why, expected, _nobody, _nobody_minds)
-                )
+                self._warm_rules(new, body, who, why, before, error)
                 done(Commanded(-1, change.hash, [*change.diff, f"warming: {error}"]))
-                return
-        at = len(records) - len(change.records)
-        service.command(records, service.refresh, lambda lsn: done(Commanded(lsn + at, change.hash, list(change.diff))), refuse)
+                return []
+            made.append((change, len(features)))
+            return [*features, *change.records]
+
+        def apply() -> None:
+            if made:
+                if what == "rules":
+                    service.forget_warming("rules")
+                    service.clear_guards()
+                service.refresh()
+
+        def told(lsn: int) -> None:
+            for change, at in made:
+                done(Commanded(lsn + at, change.hash, list(change.diff)))
+
+        service.command(make, apply, told, refuse)
         self._poke()
+
+    def _warm_rules(self, new: RuleSet, body: Mapping[str, Any], who: str, why: str, before: str | None, error: RefoldNeeded) -> None:
+        """Publish these rules once the state holds what they read, if those that were in force still are."""
+        service, name = self.service, f"rules {new.hash[:12]}"
+
+        def failed(error: FraudloopError) -> None:
+            service.alarms["rules"] = f"{name} were warmed and are not in force: {error}"
+
+        service.warm_up(name, error, lambda: self.command("rules", body, who, why, before, _nobody, failed))
 
     def _change(self, what: str, body: Mapping[str, Any], who: str, why: str, expected: str | None) -> Change:
         service, state = self.service, self.service.engine.state
@@ -304,11 +370,15 @@ class Backing:
             raise InputError(
                 "a champion is promoted or rolled back: `fraudloop models promote` and `fraudloop models rollback`", field="slot"
             )
+        share = None if slot != "canary" or body.get("share") is None else float(body["share"])
+        if share is not None:
+            check_share(share)
         reference = f"{service.config.name}@{slot}"
         name = None if body.get("model") is None else service.store.resolve(str(body["model"]))
         service.store.set_alias(reference, name, expected=service.store.alias(reference), who=who, why=why, at_us=service.now_us())
-        if slot == "canary" and body.get("share") is not None:
-            service.set_canary_share(float(body["share"]), who, why)
+        if share is not None:
+            service.set_canary_share(share, who, why)
+            self._poke()
         done(Commanded(service.engine.log.next_lsn, name, [f"{reference} names {name[:12] if name else 'nothing'}"]))
 
 
@@ -324,8 +394,4 @@ def _version(now_us: int) -> str:
 
 
 def _nobody(what: Commanded) -> None:
-    pass
-
-
-def _nobody_minds(error: FraudloopError) -> None:
     pass

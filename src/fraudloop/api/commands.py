@@ -23,7 +23,7 @@ SLOTS: Final = ("champion", "challenger", "canary")
 class Control(Protocol):
     """Reads what is in force and puts other things in force, each as a record of the log.
 
-    `what` of `read`: `rules`, `policy`, `lists`, `list:NAME`, `models`. `what` of `command`, with its body: `rules`, `policy` (the whole document),
+    `what` of `read`: `rules`, `policy`, `lists`, `list:NAME`, `models`, `observe`. `what` of `command`, with its body: `rules`, `policy` (the whole document),
     `list` {name, entries}, `entry` and `entry_removed` {list, entity, id, expires_us}, `model` {slot, model, share}. expected: the hash that has to
     be in force, None for any; StoreConflict if another is. Exactly one of `done` and `refuse` is called, now or later, in the loop's thread.
     """
@@ -74,8 +74,8 @@ def order(what: str, data: bytes, name: str | None, key: str | None) -> Order:
         model = decode(data, wire.PutModel)
         if name not in SLOTS:
             raise NotFoundError(f"no slot {name!r}; slots are {', '.join(SLOTS)}", field="slot")
-        if model.share is not None and not 0 < model.share <= 1:
-            raise at_fault("share", "share.range", "must be above 0 and at most 1")
+        if model.share is not None and not 0 < model.share <= 0.5:
+            raise at_fault("share", "share.range", "must be above 0 and at most 0.5")
         return _order(what, model, {"slot": name, "model": model.model, "share": model.share}, key)
     entry = decode(data, wire.PutEntry)
     if name not in ENTRY_LISTS:

@@ -55,6 +55,25 @@ class FeatureStats(msgspec.Struct):
     squares: float = 0.0
 
 
+class BesideStats(msgspec.Struct, kw_only=True):
+    """What goes on beside the decisions. guards: kind, name, window and share acted on. canary: the verdict, empty without one.
+    canary_payments: by side. observed: theirs, ours, payments, money."""
+
+    guards: Sequence[tuple[str, str, str, float]] = ()
+    tripped: int = 0
+    canary_share: float = 0.0
+    canary: str = ""
+    canary_payments: Mapping[str, int] = msgspec.field(default_factory=dict)
+    shadowed: int = 0
+    shadow_dropped: int = 0
+    shadow_waiting: int = 0
+    shadow_differing: float = 0.0
+    shadow_correlation: float | None = None
+    warming: int = 0
+    observed: Sequence[tuple[str, str, int, float]] = ()
+    unknown_words: int = 0
+
+
 class EngineStats(msgspec.Struct, kw_only=True):
     """What the engine tells of itself; plain numbers since its start.
 
@@ -84,6 +103,7 @@ class EngineStats(msgspec.Struct, kw_only=True):
     slots: Mapping[str, str] = msgspec.field(default_factory=dict)
     labels: Mapping[str, int] = msgspec.field(default_factory=dict)
     entries: Mapping[str, int] = msgspec.field(default_factory=dict)
+    beside: BesideStats = msgspec.field(default_factory=BesideStats)
     state_bytes: int = 0
     log_bytes: int = 0
 
@@ -183,6 +203,20 @@ METRICS: Final = (
     Metric("fraudloop_degraded", "gauge", ("why",), "1 for each thing that is degraded now"),
     Metric("fraudloop_labels", "counter", ("fraud",), "Labels taken, by what they said"),
     Metric("fraudloop_list_entries", "gauge", ("list",), "Entries of the block, allow and watch lists"),
+    Metric("fraudloop_guard_share", "gauge", ("kind", "name", "window_s"), "Share of the payments of a window that a guarded rule or model acts on"),
+    Metric("fraudloop_guard_trips", "counter", (), "Times that a rule or model acted on more than its share"),
+    Metric("fraudloop_canary_share", "gauge", (), "Share of customers that the canary decides, 0 without one"),
+    Metric("fraudloop_canary_payments", "counter", ("slot",), "Payments decided while this canary is in force, by who decided them"),
+    Metric("fraudloop_canary_verdict", "gauge", ("verdict",), "1 for how the canary stands: waiting, ok or worse"),
+    Metric("fraudloop_shadow_payments", "counter", (), "Payments that the challenger scored beside the decision"),
+    Metric("fraudloop_shadow_dropped", "counter", (), "Payments that the challenger was not shown, for decisions come first"),
+    Metric("fraudloop_shadow_waiting", "gauge", (), "Batches that wait for the challenger"),
+    Metric("fraudloop_shadow_differing", "gauge", (), "Share of payments for which champion and challenger ask for different outcomes"),
+    Metric("fraudloop_shadow_correlation", "gauge", (), "Correlation of the scores of champion and challenger"),
+    Metric("fraudloop_warming", "gauge", (), "Models and rule sets for which the log is being folded anew"),
+    Metric("fraudloop_observed_payments", "counter", ("theirs", "ours"), "Observe mode: payments by the decision of the other system and ours"),
+    Metric("fraudloop_observed_money", "counter", ("theirs", "ours"), "Observe mode: the same in money of the base currency"),
+    Metric("fraudloop_observed_unknown", "counter", (), "Observe mode: payments whose decision by the other system is no word that is known"),
     Metric("fraudloop_feature_values", "counter", ("feature",), "Values of a feature that decisions saw"),
     Metric("fraudloop_feature_missing", "counter", ("feature",), "Decisions in which a feature was missing"),
     Metric("fraudloop_feature_mean", "gauge", ("feature",), "Mean of a feature over the decisions since the start"),
@@ -239,6 +273,26 @@ def samples(stats: Stats) -> Iterator[tuple[str, tuple[str, ...], float | Histog
         yield "fraudloop_labels", (fraud,), n
     for name, n in sorted(e.entries.items()):
         yield "fraudloop_list_entries", (name,), n
+    b = e.beside
+    for kind, name, window, share in b.guards:
+        yield "fraudloop_guard_share", (kind, name, window), share
+    yield "fraudloop_guard_trips", one, b.tripped
+    yield "fraudloop_canary_share", one, b.canary_share
+    for slot, n in sorted(b.canary_payments.items()):
+        yield "fraudloop_canary_payments", (slot,), n
+    if b.canary:
+        yield "fraudloop_canary_verdict", (b.canary,), 1
+    yield "fraudloop_shadow_payments", one, b.shadowed
+    yield "fraudloop_shadow_dropped", one, b.shadow_dropped
+    yield "fraudloop_shadow_waiting", one, b.shadow_waiting
+    yield "fraudloop_shadow_differing", one, b.shadow_differing
+    if b.shadow_correlation is not None:
+        yield "fraudloop_shadow_correlation", one, b.shadow_correlation
+    yield "fraudloop_warming", one, b.warming
+    for theirs, ours, n, money in b.observed:
+        yield "fraudloop_observed_payments", (theirs, ours), n
+        yield "fraudloop_observed_money", (theirs, ours), money
+    yield "fraudloop_observed_unknown", one, b.unknown_words
     for name, f in sorted(e.features.items()):
         yield "fraudloop_feature_values", (name,), f.values
         yield "fraudloop_feature_missing", (name,), f.missing

@@ -223,9 +223,16 @@ ROUTES: Final[tuple[Route, ...]] = (
         "DELETE", "/lists/{name}/entries", "remove_entry", "control", "Take an entry away", "The body names it.", wire.Commanded, wire.PutEntry, (404, 409, 422),
         {"entity": "device", "id": "d-5", **_WHO}, tag="control",
     ),
-    Route("GET", "/models", "models", "read", "The models in force", "Champion, challenger and canary, with their hashes and since when.", RULES, tag="control"),
     Route(
-        "PUT", "/models/{slot}", "put_model", "control", "Put a bundle into a slot", "`champion`, `challenger` or `canary`; the bundle is in the store already. A champion needs a gate report that it passed.",
+        "GET", "/models", "models", "read", "The models in force",
+        "Champion, challenger and canary, with their hashes and since when; how the canary and the challenger stand; guards; alarms.", RULES, tag="control",
+    ),
+    Route(
+        "GET", "/observe", "observe", "read", "Our decisions beside those of the other system",
+        "Observe mode: payments, money and known fraud by both decisions, and the payments that the two judge most differently.", RULES, tag="control",
+    ),
+    Route(
+        "PUT", "/models/{slot}", "put_model", "control", "Put a bundle into a slot", "`challenger` or `canary`, with the share of customers that a canary decides (above 0, at most 0.5); the bundle is in the store already. A champion is promoted by `fraudloop models promote`, with a gate report that it passed.",
         wire.Commanded, wire.PutModel, (404, 409, 422), {"model": "payments@candidate", **_WHO}, tag="control",
     ),
     Route(

@@ -550,6 +550,9 @@ class Scorer:
     def _models(self, connection: Connection, routed: Routed, body: bytes) -> None:
         self._read(connection, "models")
 
+    def _observe(self, connection: Connection, routed: Routed, body: bytes) -> None:
+        self._read(connection, "observe")
+
     def _put_model(self, connection: Connection, routed: Routed, body: bytes) -> None:
         self._command(connection, routed, "model", body)
 

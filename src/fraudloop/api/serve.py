@@ -11,17 +11,21 @@ import asyncio
 import contextlib
 import gc
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+
+import msgspec
 
 from fraudloop.api.backing import Backing
 from fraudloop.api.http import Server
@@ -31,15 +35,21 @@ from fraudloop.api.rates import Rate
 from fraudloop.api.relay import Relay
 from fraudloop.api.scorer import Inside, Parts, Scorer
 from fraudloop.clock import SystemClock
+from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.pan import TokenKey
 from fraudloop.door.row import RowDoor
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.engine import Engine
-from fraudloop.engine.recovery import Follower, recover
+from fraudloop.engine.loaded import Loaded
+from fraudloop.engine.recovery import Follower, caught_up, newest_first, recover
+from fraudloop.engine.recovery import refold as follow_from_the_beginning
 from fraudloop.engine.service import Service
 from fraudloop.engine.snapshots import Snapshots, write
+from fraudloop.engine.state import State
+from fraudloop.engine.syncer import Syncer
 from fraudloop.errors import DefectError, FencedError, FraudloopError, RefoldNeeded
 from fraudloop.ledger.files import FolderFiles
+from fraudloop.ledger.log import Reader
 from fraudloop.scoring.store import BundleStore
 
 #: How often the standby looks for new groups.
@@ -57,13 +67,16 @@ _HEAL_S: Final = 1.0
 #: The exit code of a process that another one has taken over from.
 FENCED: Final = 3
 
+#: Seconds between two collections of young objects.
+_COLLECT_BEATS: Final = 10
+
 #: Records that the loop itself folds in when a state that was made beside is swapped in: some milliseconds' worth.
 _SWAP_RECORDS: Final = 512
 
 
 @dataclass(slots=True)
 class Process:
-    """What a process is made of. door: of the requests' shape. columns: of canonical rows. ready: called with the role once it is taken.
+    """What a process is made of. door: of the requests' shape. columns: of canonical rows, with their types. ready: called with the role once it is taken.
     alone: nobody stands by, so this process writes the snapshots. open_to_all: no keys are asked for. lines: file descriptor of the
     lines of decisions, None for none."""
 
@@ -71,7 +84,7 @@ class Process:
     store: BundleStore
     door: RowDoor
     tokens: TokenKey
-    columns: tuple[str, ...]
+    columns: Mapping[str, str]
     key: bytes
     listener: socket.socket
     ready: Callable[[str], None] = lambda role: None
@@ -136,13 +149,17 @@ def _stand_by(process: Process) -> Follower | None:
     process.ready("standby")
     while not act.is_set():
         if stop.is_set():
-            follower.follow()
+            follower = caught_up(follower, config.snapshots)
             if follower.state.next_lsn > snapshots.last_lsn:
                 snapshots.wait()
                 write(config.snapshots, follower.state)
             return None
-        if not follower.follow(64):
-            time.sleep(_FOLLOW_S)
+        try:
+            if not follower.follow(64):
+                time.sleep(_FOLLOW_S)
+        except RefoldNeeded:
+            follower = recover(follower.files, config.snapshots, process.key)
+            continue
         if snapshots.due(follower.state):
             snapshots.begin(follower.state)
     return follower
@@ -168,6 +185,7 @@ class _Active:
             self.loop.add_signal_handler(name, self.stopping.set)
         process, config = self.process, self.process.config
         self.service = self._open(follower)
+        self._attend(self.service)
         lines = None if process.lines is None else Lines(process.lines, every=config.lines_every)
         config.run.mkdir(parents=True, exist_ok=True)
         self.backing = Backing(self.service, process.tokens, self.poke)
@@ -188,10 +206,11 @@ class _Active:
             server.start(self.loop)
         listening = [await self.loop.create_server(public, sock=process.listener), await self._inside(inside)]
         tasks = [asyncio.create_task(work()) for work in (self._watch, self._heal, self._snapshots, self._beat)]
-        # What was made at the start stays: no collection walks it again.
+        # What was made at the start stays: no collection walks it again. A decision leaves no circles behind, so young objects are looked
+        # through now and then by `_beat`, and never in the middle of a batch.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 100)
+        gc.disable()
         process.ready("active")
         await self.stopping.wait()
         for listener in listening:
@@ -215,28 +234,39 @@ class _Active:
 
     def _open(self, follower: Follower | None) -> Service:
         process = self.process
-        holder: list[Engine] = []
-
-        def wake(lsn: int) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self.loop.call_soon_threadsafe(lambda: self._durable(holder[0], lsn))
-
         service = Service.open(
-            process.config, FolderFiles(process.config.log), process.store, self.clock, wake, key=process.key, columns=process.columns,
-            units=process.units, standby=follower,
+            process.config, FolderFiles(process.config.log), process.store, self.clock, lambda lsn: None, key=process.key, columns=process.columns,
+            units=process.units, standby=follower, flusher=lambda log, done, failed: Syncer(log),
         )  # fmt: skip
         service.own_numbers, service.own_words = process.own_numbers, process.own_words
-        holder.append(service.engine)
         return service
+
+    def _attend(self, service: Service) -> None:
+        """Watch what its log's flushes tell."""
+        flusher = service.engine.flusher
+        assert isinstance(flusher, Syncer), "the service was opened to be watched"
+        self.loop.add_reader(flusher.fd, self._flushed, service.engine)
+
+    def _dismiss(self, service: Service) -> None:
+        flusher = service.engine.flusher
+        assert isinstance(flusher, Syncer), "the service was opened to be watched"
+        if flusher.fd >= 0:
+            self.loop.remove_reader(flusher.fd)
+
+    def _flushed(self, engine: Engine) -> None:
+        engine.flushed()
+        if engine.queue or engine.commands or engine.beside.shadow:
+            self.poke()
 
     def poke(self) -> None:
         """There is something for the loop to do."""
-        self.loop.call_soon(self.service.engine.step)
+        self.loop.call_soon(self._turn)
 
-    def _durable(self, engine: Engine, lsn: int) -> None:
-        engine.durable(lsn)
-        if engine.queue or engine.commands or engine.beside.shadow:
-            self.poke()
+    def _turn(self) -> None:
+        engine = self.service.engine
+        engine.step()
+        if engine.beside.shadow and not engine.queue and not engine.flights:
+            self.loop.call_soon(self._turn)  # the challenger looks at one batch after the other while nobody else asks
 
     def _plans(self) -> None:
         """The names of the features of every plan there was, for stored answers too."""
@@ -246,11 +276,19 @@ class _Active:
     async def _beat(self) -> None:
         """Once a second: keys, lines, what goes on beside the decisions."""
         known = len(self.service.engine.state.plans)
+        beats = 0
         while True:
             await asyncio.sleep(1.0)
             self.app.beat()
+            beats += 1
+            if beats % _COLLECT_BEATS == 0:
+                gc.collect(1)
             if self.service.engine.failed is None:
-                self.service.guard()
+                try:
+                    self.service.guard()
+                except Exception as error:  # noqa: BLE001 - the edge of a task: what decides goes on deciding, and the alarm says that nothing guards
+                    traceback.print_exc()
+                    self.service.alarms["guard"] = f"the guards do not work: {type(error).__name__}: {error}"
                 self.poke()
             if len(self.service.engine.state.plans) != known:
                 known = len(self.service.engine.state.plans)
@@ -260,21 +298,42 @@ class _Active:
         """Follow the aliases of the store, and fold anew for what waits for it."""
         while True:
             await asyncio.sleep(self.process.config.follow_s)
-            for slot, name in await self.loop.run_in_executor(None, self.service.look):
-                loaded = await self.loop.run_in_executor(None, self.service.prepare, slot, name)
-                if name is not None and loaded is None:
-                    continue  # an alarm was raised; the old one stays
-                self._put(slot, loaded)
-            if self.service.warming:
-                await self._warm()
+            try:
+                await self._follow_store()
+                if self.service.warming:
+                    await self._warm()
+            except Exception as error:  # noqa: BLE001 - the edge of a task: what decides goes on deciding, and the alarm says that nobody follows
+                traceback.print_exc()
+                self.service.alarms["store"] = f"the store could not be followed: {type(error).__name__}: {error}"
+            else:
+                self.service.alarms.pop("store", None)
 
-    def _put(self, slot: str, loaded: Any) -> None:
-        try:
-            self.service.change_slot(slot, loaded, "as the store has it")
-        except RefoldNeeded as error:
-            self.service.warm_up(f"{slot} {loaded.short}", error, partial(self._put, slot, loaded))
-            return
+    async def _follow_store(self) -> None:
+        service = self.service
+        for slot, name in await self.loop.run_in_executor(None, service.look):
+            loaded = await self.loop.run_in_executor(None, service.prepare, slot, name)
+            if name is not None and loaded is None:
+                continue  # an alarm was raised; the old one stays
+            service.forget_warming(slot)
+            self._put(slot, loaded)
+        await self.loop.run_in_executor(None, service.find_former)
+
+    def _put(self, slot: str, loaded: Loaded | None) -> None:
+        service = self.service
+
+        def refused(error: FraudloopError) -> None:
+            if isinstance(error, RefoldNeeded) and loaded is not None:
+                service.warm_up(f"{slot} {loaded.short}", error, partial(self._put_if_still, slot, loaded))
+            else:
+                service.alarms[f"bundle:{slot}"] = f"{slot} {loaded.short if loaded else 'empty'} cannot be used: {error}"
+
+        service.change_slot(slot, loaded, "as the store has it", refuse=refused)
         self.poke()
+
+    def _put_if_still(self, slot: str, loaded: Loaded) -> None:
+        """What was warmed is put into its slot, unless the alias has moved on meanwhile."""
+        if self.service.seen.get(slot) == loaded.hash:
+            self._put(slot, loaded)
 
     async def _warm(self) -> None:
         """Fold the log under what waits, in a process of its own, and swap that state in between two batches."""
@@ -284,10 +343,12 @@ class _Active:
         name, warming = next(iter(service.warming.items()))
         folder = self.process.config.run / "refold"
         try:
-            path = await self.loop.run_in_executor(None, partial(refold_beside, self.process, warming.features, folder))
+            path = await refold_beside(self.process, warming.features, folder)
             follower = await self.loop.run_in_executor(None, partial(restore_beside, self.process, path, warming.features))
             while follower.state.next_lsn < service.engine.log.next_lsn - _SWAP_RECORDS:
                 await self.loop.run_in_executor(None, follower.follow, 64)
+            if service is not self.service or service.warming.get(name) is not warming:
+                return  # the log was opened anew, or something else is wanted by now
             while follower.follow():
                 pass
             assert follower.state.fold is not None and follower.state.next_lsn == service.engine.log.next_lsn, "nothing is missing"
@@ -296,9 +357,10 @@ class _Active:
             service.alarms[f"warming:{name}"] = f"{name} cannot be warmed: {error}"
             service.warming.pop(name, None)
             return
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         service.warming.pop(name, None)
         service.alarms.pop(f"warming:{name}", None)
-        self.poke()
         warming.then()
         self.poke()
 
@@ -315,6 +377,7 @@ class _Active:
                 return
             name = "defect" if isinstance(failed, DefectError) else "log"
             self.service.alarms[name] = str(failed)
+            self._dismiss(self.service)
             sys.stderr.write(f"fraudloop: {failed}\n")
             with contextlib.suppress(FraudloopError, OSError):
                 self.service.close()
@@ -326,6 +389,7 @@ class _Active:
             if name == "defect":
                 service.alarms[name] = str(failed)  # somebody should look, although it goes on
             self.service = self.backing.service = service
+            self._attend(service)
 
     async def _snapshots(self) -> None:
         """Where nobody stands by: snapshots by a forked child."""
@@ -346,6 +410,7 @@ class _Active:
         while (engine.queue or engine.commands or engine.flights) and engine.failed is None and time.monotonic() < end:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0)  # the last answers go out
+        self._dismiss(self.service)
         self.service.close()
         if self.process.alone and engine.failed is None:
             write(self.process.config.snapshots, engine.state)
@@ -370,50 +435,39 @@ class _Turns:
         self._active.service.engine.step()
 
 
-def refold_beside(process: Process, features: Any, folder: Path) -> Path:
+async def refold_beside(process: Process, features: FeatureSet, folder: Path) -> Path:
     """Fold the log under other features in a process of its own; the snapshot it leaves."""
     assert process.refold is not None, "who needs a fold can start one"
-    import msgspec
-
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = folder / "features.json"
-    wanted.write_bytes(msgspec.json.encode(features.to_dict()))
-    done = subprocess.run(process.refold(folder), check=False, capture_output=True, text=True)  # noqa: S603 - our own command
-    if done.returncode:
-        raise FraudloopError(f"the fold ended with exit code {done.returncode}: {done.stderr.strip()[-300:]}")
-    newest = sorted(path for path in folder.iterdir() if path.name.isdigit())
+    (folder / "features.json").write_bytes(msgspec.json.encode(features.to_dict()))
+    child = await asyncio.create_subprocess_exec(
+        *process.refold(folder), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        _, said = await child.communicate()
+    finally:
+        if child.returncode is None:
+            child.kill()
+    if child.returncode:
+        raise FraudloopError(f"the fold ended with exit code {child.returncode}: {said.decode('utf-8', 'replace').strip()[-300:]}")
+    newest = newest_first(folder)
     if not newest:
         raise FraudloopError("the fold left no snapshot")
-    return newest[-1]
+    return newest[0]
 
 
 def refold(config: ServeConfig, folder: Path, key: bytes) -> None:
     """What that process does: follow the log from its beginning under the features of `features.json`, and leave a snapshot."""
-    import msgspec
-
-    from fraudloop.domain.definitions import FeatureSet
-    from fraudloop.engine.state import State
-    from fraudloop.ledger.log import Reader
-
-    files = FolderFiles(config.log)
-    state = State(key)
-    state.wider = FeatureSet.from_dict(msgspec.json.decode((folder / "features.json").read_bytes()))
-    follower = Follower(files, state, Reader(files, 0))
-    while follower.follow(256) > _SWAP_RECORDS:
-        pass
-    for old in folder.iterdir():
-        if old.is_dir():
-            import shutil
-
-            shutil.rmtree(old, ignore_errors=True)
-    state.snapshot(folder)
+    for old in newest_first(folder):
+        shutil.rmtree(old, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.nice(10)  # decisions come first
+    features = FeatureSet.from_dict(msgspec.json.decode((folder / "features.json").read_bytes()))
+    follow_from_the_beginning(FolderFiles(config.log), features, key).state.snapshot(folder)
 
 
-def restore_beside(process: Process, path: Path, features: Any) -> Follower:
+def restore_beside(process: Process, path: Path, features: FeatureSet) -> Follower:
     """The state that was folded beside, ready to follow the log."""
-    from fraudloop.engine.state import State
-    from fraudloop.ledger.log import Reader
-
     files = FolderFiles(process.config.log)
     state = State.restore(path, process.key)
     state.wider = features

@@ -39,7 +39,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     fraud_score: the calibrated chance of fraud, null without a model. risk_score: the same with the score changes of rules. tier: what the
     policy makes of risk_score alone. reasons: `deferred` where they are computed when the decision is read. explanation: by which method.
-    degraded_why: what was not as it should be. missing_features: those that the payment or its history did not give. latency_ms: from
+    degraded_why: what was not as it should be. observe: true where it was made beside a system that decides, so that nothing is to be done on it. missing_features: those that the payment or its history did not give. latency_ms: from
     arrival to the log.
     """
 
@@ -55,6 +55,8 @@ class Answer(msgspec.Struct, frozen=True):
     missing_features: Sequence[str]
     versions: Versions
     latency_ms: float
+    slot: Literal["champion", "canary"] = "champion"
+    observe: bool = False
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -211,6 +213,8 @@ class _Answer(msgspec.Struct, frozen=True, gc=False):
     missing_features: msgspec.Raw
     versions: msgspec.Raw
     latency_ms: float
+    slot: str
+    observe: bool
 
 
 class Answers:
@@ -237,7 +241,7 @@ class Answers:
             transaction_id, _OUTCOMES[d.outcome], d.fraud_score, d.risk_score, _OUTCOMES[d.tier],  # type: ignore[arg-type]
             "deferred" if deferred and not told else [Reason(r.code, r.text, r.contribution, r.source) for r in told],
             "deferred" if deferred else d.method, bool(d.why), list(d.why), self.missing(d.plan, d.vector)[0],
-            Versions(d.model, d.rules, d.policy, d.plan, d.build), d.latency_us / 1_000,
+            Versions(d.model, d.rules, d.policy, d.plan, d.build), d.latency_us / 1_000, d.slot, d.observe,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def encode(self, record: Transacted) -> bytes:
@@ -258,7 +262,7 @@ class Answers:
             _Answer(
                 record.row[0], _OUTCOMES[d.outcome], d.fraud_score, d.risk_score, _OUTCOMES[d.tier], reasons,  # type: ignore[arg-type]
                 "deferred" if d.deferred else d.method, bool(why), why, self.missing(d.plan, d.vector)[1], versions,
-                d.latency_us / 1_000,
+                d.latency_us / 1_000, d.slot, d.observe,
             )
         )  # fmt: skip
 

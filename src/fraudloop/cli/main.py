@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "ledger": ("fraudloop.cli.ledger", "The log of everything decided: verify, show, audit, index, export, let go, erase."),
     "replay": ("fraudloop.cli.replay", "Send past payments to a service, then hold what it decided to its log folded offline."),
     "decisions": ("fraudloop.cli.decisions", "What was decided of a payment and why; and the same made again from the log."),
+    "report": ("fraudloop.cli.report", "What the service found, for people: our decisions beside those of another system."),
     "doctor": ("fraudloop.cli.doctor", "What this machine has and lacks for each command."),
 }
 

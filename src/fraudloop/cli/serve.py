@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -101,10 +102,13 @@ def _child(
     mapped = column_map(columns, settings)
     found = resources(mapped, settings)
     shape = mapped.shape
+    if config.observe and config.observed_field not in shape.extra:
+        # The last of its columns: records from before observing and after it stay readable.
+        shape = replace(shape, segments={**shape.segments, config.observed_field: config.observed_field})
     again = [word for word in sys.argv[1:] if word]
     again = again[: again.index("--role")]
     process = Process(
-        config, BundleStore(settings.store), RowDoor(shape, found.rates, found.tokens), found.tokens, (*TRANSACTION_SCHEMA, *shape.extra), settings.hash_key,
+        config, BundleStore(settings.store), RowDoor(shape, found.rates, found.tokens), found.tokens, {**TRANSACTION_SCHEMA, **shape.types}, settings.hash_key,
         socket.socket(fileno=listen_fd), ready, {"amount": settings.base_currency}, tuple(shape.numbers), tuple(shape.categories), alone,
         open_to_all=is_local(host) and not Keys(config.folder).all(), lines=None if lines is None else _lines(lines),
         refold=lambda folder: [sys.executable, "-m", "fraudloop", *again, "--role", "refold"],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -147,10 +147,17 @@ class ReasonWriter:
     """Writes the reasons of rows under one feature set; made once, used for batches of any size.
 
     units: of number fields, like {"amount": "EUR"}. typical: by feature the median of ordinary traffic (`scoring.typical`),
-    told where the row itself knows nothing usual.
+    told where the row itself knows nothing usual. make: what reasons are made with, given code, text, contribution, source and share.
     """
 
-    def __init__(self, features: FeatureSet, units: Mapping[str, str] | None = None, typical: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        features: FeatureSet,
+        units: Mapping[str, str] | None = None,
+        typical: Mapping[str, float] | None = None,
+        make: Callable[[str, str, float, str, float], Any] = Reason,
+    ) -> None:
+        self._make = make
         self._scribe = _Scribe(features, units or {}, typical or {})
         self._by_name = {f.name: f for f in reversed(features.features)}
         self._tells: dict[str, _Tell] = {}
@@ -172,7 +179,7 @@ class ReasonWriter:
 
     def of_batch(
         self, inputs: Inputs, columns: tuple[str, ...], contributions: NDArray[np.float64], top: int = 4, rows: Sequence[int] | None = None
-    ) -> list[list[Reason]]:
+    ) -> list[list[Any]]:
         """The same of many rows: contributions float64 [n, columns] of the rows of `inputs`, or of those at the places `rows`.
 
         Sentences look at whatever columns `inputs` holds, also those that the model does not read.
@@ -209,20 +216,20 @@ class ReasonWriter:
             code = CODES[f.kind] if f else COLUMN
             sentence = _SENTENCES[f.kind](self._scribe, f) if f else _of_column(name)
             unknown = f"{_noun(self._scribe.features, f) if f else _words(name)} is not known"
-            tell = self._tells[name] = _teller(name, code, sentence, unknown)
+            tell = self._tells[name] = _teller(name, code, sentence, unknown, self._make)
         return tell
 
 
-def _teller(name: str, code: str, sentence: Sentence, unknown: str) -> _Tell:
+def _teller(name: str, code: str, sentence: Sentence, unknown: str, make: Callable[[str, str, float, str, float], Any]) -> _Tell:
     words = f"{_words(name)} is "
 
-    def tell(get: Get, contribution: float, share: float) -> Reason:
+    def tell(get: Get, contribution: float, share: float) -> Any:
         value = get(name)
         if value is None or value != value:
-            return Reason(MISSING, unknown, contribution, name, share)
+            return make(MISSING, unknown, contribution, name, share)
         if isinstance(value, str):
-            return Reason(CATEGORY, words + value, contribution, name, share)
-        return Reason(code, sentence(get, float(value)), contribution, name, share)
+            return make(CATEGORY, words + value, contribution, name, share)
+        return make(code, sentence(get, float(value)), contribution, name, share)
 
     return tell
 

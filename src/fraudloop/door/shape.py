@@ -69,6 +69,12 @@ class Shape:
         """The source column of each extra column, by the name it gets."""
         return {**{name: number.column for name, number in self.numbers.items()}, **self.categories, **self.segments}
 
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each extra column, as the domain's schemas name types."""
+        numbers = {name: "Float64" if number.scale is None else "Int64" for name, number in self.numbers.items()}
+        return {name: numbers.get(name, "String") for name in self.extra}
+
     def check(self, schema: Mapping[str, tuple[str, ...]], inside: Iterable[str], where: str) -> None:
         """ColumnMapError if a word is unknown or two meanings clash. `schema` is the fields, `inside` the canonical names."""
         for kind, names in (

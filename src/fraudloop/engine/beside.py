@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,18 +15,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudloop.decisions.decide import draw
 from fraudloop.decisions.rules import Rule
+from fraudloop.domain.outcome import Outcome
 from fraudloop.door.row import Row
+from fraudloop.engine.config import GuardConfig
 from fraudloop.engine.deciding import InForce, Judged
 from fraudloop.engine.loaded import Loaded
-from fraudloop.monitoring.agreement import Agreement
+from fraudloop.ledger.records import Decision, Labelled
+from fraudloop.monitoring.agreement import Agreement, Observed, outcome_of
 from fraudloop.monitoring.canary import Bounds, Canary, Comparison
 from fraudloop.monitoring.guard import Guard, Trip, counts, subjects_of
 
 Floats = NDArray[np.float64]
-
-#: Batches that may wait for the challenger; further ones are dropped and counted: decisions come first.
-SHADOW_BATCHES_MAX: Final = 64
 
 #: The canary is compared after so many of its payments.
 _COMPARE_EVERY: Final = 256
@@ -43,9 +45,16 @@ class Shadow:
 @dataclass(slots=True)
 class Beside:
     """guard: of what is in force. canary: while there is one. agreement: of champion and challenger. trips: guards that tripped and were not
-    taken yet."""
+    taken yet; tripped: how many ever did. shadow: batches that wait for the challenger, at most `shadow_batches_max`; further ones are
+    dropped and counted, for decisions come first. observed: beside the system that decides; theirs: the column of a row with its word."""
 
     bounds: Bounds = field(default_factory=Bounds)
+    limits: GuardConfig = field(default_factory=GuardConfig)
+    shadow_batches_max: int = 64
+    theirs: str = ""
+    observed: Observed = field(default_factory=Observed)
+    unknown_words: int = 0
+    tripped: int = 0
     guard: Guard = field(default_factory=lambda: Guard(()))
     canary: Canary | None = None
     comparison: Comparison | None = None
@@ -55,19 +64,31 @@ class Beside:
     shadowed: int = 0
     shadow_dropped: int = 0
     trips: list[Trip] = field(default_factory=list)
+    #: The position of the log from which on the canary of now decides.
+    canary_lsn: int = 0
     _canary: str = ""
     _compared: int = 0
+    _guarded: bool = False
 
-    def use(self, in_force: InForce, challenger: Loaded | None) -> None:
-        """Something else is in force: what stays the same keeps its counts."""
+    def use(self, in_force: InForce, challenger: Loaded | None, lsn: int) -> None:
+        """Something else is in force from `lsn` on: what stays the same keeps its counts."""
+        limits = self.limits
+        if not self._guarded:
+            self.guard = Guard(
+                (), limits.windows_s, payments_min=limits.payments_min, release=limits.release, look_payments=limits.look_payments
+            )
+            self._guarded = True
         live = {rule.id: version_of(rule) for _, rule in in_force.live}
         champion = None if in_force.champion is None else in_force.champion.hash
-        subjects = subjects_of(live, champion)
+        subjects = subjects_of(
+            live, champion, rule_share_max=limits.rule_share_max, stop_share_max=limits.stop_share_max,
+            decline_share_max=limits.decline_share_max,
+        )  # fmt: skip
         if subjects != self.guard.subjects:
             self.guard = self.guard.with_subjects(subjects)
         name = "" if in_force.canary is None else f"{in_force.canary.hash} {in_force.canary_share}"
         if name != self._canary:
-            self._canary, self._compared, self.comparison = name, 0, None
+            self._canary, self._compared, self.comparison, self.canary_lsn = name, 0, None, lsn
             self.canary = None if not name or not in_force.canary_share else Canary(in_force.canary_share)
         if challenger is not self.challenger:
             self.challenger, self.agreement = challenger, Agreement()
@@ -76,8 +97,18 @@ class Beside:
     def note(self, in_force: InForce, judged: Judged, rows: Sequence[Row], values: Floats, received_us: int) -> None:
         """A batch was decided."""
         live = judged.verdicts.hits[[at for at, _ in in_force.live]] if in_force.live else np.zeros((0, len(rows)), bool)
-        acted = counts(live, None if in_force.champion is None else judged.decisions.tier)
-        self.trips += self.guard.note(received_us, len(rows), acted)
+        tiers = None if in_force.champion is None else judged.decisions.tier
+        if tiers is not None and judged.draws is not None:  # what the canary does is held against the canary
+            tiers = np.where(judged.draws < in_force.canary_share, np.int8(Outcome.APPROVE), tiers)
+        trips = self.guard.note(received_us, len(rows), counts(live, tiers))
+        if trips:
+            self.trips += trips
+            self.tripped += len(trips)
+        if in_force.observe:
+            words = [row.get(self.theirs) for row in rows]
+            theirs = np.array([outcome_of(word) for word in words], np.int64)
+            self.unknown_words += sum(1 for word, at in zip(words, theirs.tolist(), strict=True) if word is not None and at == len(Outcome))
+            self.observed.note([str(row["transaction_id"]) for row in rows], theirs, judged.decisions.outcome, judged.amounts, judged.score)
         if self.canary is not None and judged.draws is not None:
             self.canary.note(judged.draws, judged.decisions.outcome, judged.score)
             self._compared += int(np.count_nonzero(judged.draws < self.canary.share))
@@ -85,7 +116,7 @@ class Beside:
                 self._compared = 0
                 self.comparison = self.canary.compare(self.bounds)
         if self.challenger is not None:
-            if len(self.shadow) >= SHADOW_BATCHES_MAX:
+            if len(self.shadow) >= self.shadow_batches_max:
                 self.shadow_dropped += len(rows)
             else:
                 self.shadow.append(Shadow(rows, values, judged))
@@ -95,16 +126,27 @@ class Beside:
         if not self.shadow or self.challenger is None:
             return
         batch = self.shadow.popleft()
-        try:
-            read = self.challenger.read(in_force.features, batch.values, batch.rows)
-        except KeyError:
-            return  # of a plan that did not have its features yet
+        if batch.values.shape[1] != len(in_force.features.names):
+            self.shadow_dropped += len(batch.rows)
+            return  # of a plan that is no longer
+        read = self.challenger.read(in_force.features, batch.values, batch.rows)
         score = read.scored.scores
         n = len(score)
         none = np.zeros(n, bool)
         tiers = in_force.policy.tier(score, batch.judged.amounts, none, none)
         self.agreement.note(batch.judged.decisions.tier, tiers, batch.judged.score, score)
         self.shadowed += n
+
+    def label(self, in_force: InForce, label: Labelled, lsn: int, row: Row, decision: Decision, *, first: bool) -> None:
+        """A label of a payment came. row, decision: of the payment at `lsn`. first: there was none before it."""
+        was, now = bool(label.before), bool(label.after)
+        if self.canary is not None and lsn >= self.canary_lsn and row["customer_id"] is not None:
+            drawn = draw(in_force.canary_experiment, str(row["customer_id"]), in_force.secret)
+            self.canary.label(drawn, decision.outcome, now, was=None if first else was)
+        if decision.observe and was != now:
+            base = row["amount_base"]
+            amount = math.nan if base is None else float(base) / 100
+            self.observed.label(outcome_of(row.get(self.theirs)), decision.outcome, amount, now, was=was)
 
     def taken(self) -> list[Trip]:
         """The trips since the last call."""

@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 TOP_REASONS: Final = 4
 
 #: Payments whose reasons are computed together before the clock is looked at again.
-_REASON_ROWS: Final = 16
+_REASON_ROWS: Final = 32
 
 #: Why a service is degraded, as `InForce.why` and answers say it.
 NO_MODEL: Final = "no_model"
@@ -43,7 +43,7 @@ NO_STATE: Final = "no_state"
 class InForce:
     """What decides. features: the plan's, in the order of the vectors. plan, policy_hash: short hashes. fallback: the rules that decide where
     there is no model. lists: words by named list. why: what is degraded now. secret: of the draws. canary decides the share
-    `canary_share` of customers in place of the champion."""
+    `canary_share` of customers in place of the champion. observe: another system decides, nothing is done on what is found here."""
 
     features: FeatureSet
     plan: str
@@ -59,7 +59,9 @@ class InForce:
     lists: Mapping[str, frozenset[str]] = field(default_factory=dict)
     entries: Entries = field(default_factory=Entries)
     why: tuple[str, ...] = ()
-    #: Places of names among the features: many of each are asked for with every batch.
+    observe: bool = False
+    #: The names of the features, once; and their places: many of each are asked for with every batch.
+    names: tuple[str, ...] = field(init=False, repr=False)
     places: Mapping[str, int] = field(init=False, repr=False)
     live: tuple[tuple[int, Rule], ...] = field(init=False, repr=False)
     acting: CompiledRules = field(init=False, repr=False)
@@ -68,7 +70,8 @@ class InForce:
 
     def __post_init__(self) -> None:
         acting = self.rules if self.champion is not None or self.fallback is None else self.fallback
-        object.__setattr__(self, "places", {name: at for at, name in enumerate(self.features.names)})
+        object.__setattr__(self, "names", self.features.names)
+        object.__setattr__(self, "places", {name: at for at, name in enumerate(self.names)})
         object.__setattr__(self, "acting", acting)
         told = {
             at: (rule.id, Reason(f"rule:{rule.id}", rule.reason, rule.score or None, "rule"))
@@ -246,8 +249,7 @@ def explain(in_force: InForce, part: Part, chosen: Ints, values: Floats) -> list
     loaded, read = part.loaded, part.read
     found = loaded.explainer.explain_tables(read.tables, read.scored.by_member, chosen)
     words = {name: [column[at] for at in chosen.tolist()] for name, column in read.words.items()}
-    told = loaded.writer.of_batch(Inputs(in_force.features.names, values, words), found.columns, found.contributions, TOP_REASONS)
-    return [[Reason(r.code, r.text, r.contribution, r.source) for r in some] for some in told]
+    return loaded.writer.of_batch(Inputs(in_force.names, values, words), found.columns, found.contributions, TOP_REASONS)
 
 
 def decisions_of(
@@ -281,7 +283,7 @@ def decisions_of(
         out.append(
             Decision(
                 outcome, tier, decided, score, risk, hits, reasons, own is None, why, raw[at * width : (at + 1) * width], status, approximate, model, *common, slot,
-                control.share if let and control is not None else None, latency, method,
+                control.share if let and control is not None else None, latency, method, in_force.observe,
             )
         )  # fmt: skip
     return out

@@ -25,6 +25,7 @@ from fraudloop.engine.beside import Beside
 from fraudloop.engine.deciding import InForce, decisions_of, judge, reasons_of
 from fraudloop.engine.flusher import Flusher
 from fraudloop.engine.state import State
+from fraudloop.engine.syncer import Syncer
 from fraudloop.errors import ConflictError, DefectError, FencedError, FraudloopError, LedgerError, UnavailableError
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
@@ -44,6 +45,9 @@ FLUSH_EDGES_S: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02
 
 #: What a payment costs is followed by a running mean with this weight for the newest batch.
 _COST_WEIGHT: Final = 0.1
+
+#: And one batch counts for at most so many times the mean before it.
+_COST_RISE_MAX: Final = 4.0
 
 
 class Ticket(Protocol):
@@ -86,14 +90,16 @@ class Flight:
     records: list[Transacted] = field(default_factory=list)
     waiting: dict[int, list[Ticket]] = field(default_factory=dict)
     command: Command | None = None
+    first_lsn: int = 0
 
 
 @dataclass(slots=True)
 class Command:
-    """What is to be changed between two batches. records: what the log says of it. apply: called once they are appended and the state
-    has taken them. done(lsn): they are on disk; the first of them has this LSN. refuse: they were not appended, or nobody knows."""
+    """What is to be changed between two batches. make: the records that the log is told, made of the state as it is then; an error of it
+    is for `refuse`, and nothing is changed; of no records nothing is appended. apply: called once they are appended and the state has
+    taken them. done(lsn): they are on disk; the first of them has this LSN. refuse: they were not appended, or nobody knows."""
 
-    records: Sequence[Record]
+    make: Callable[[], Sequence[Record]]
     apply: Callable[[], None]
     done: Callable[[int], None]
     refuse: Callable[[FraudloopError], None]
@@ -152,7 +158,9 @@ class Limits:
 class Engine:
     """Decides what is asked, in order of arrival. `step` and `durable` are called by one thread, the loop's.
 
-    wake: called from the flusher's thread when something became durable, to have `durable` called in the loop's.
+    wake: called from the flusher's thread when something became durable, to have `durable` called in the loop's. flusher: made
+    with the log, and what is to be called when something was flushed, or could not be; where it is a `Syncer`, the loop watches its `fd`
+    and calls `flushed` instead.
     """
 
     def __init__(
@@ -187,9 +195,24 @@ class Engine:
             self._failed = error
 
     def _flushed(self, lsn: int, seconds: float) -> None:
+        self._count_flush(seconds)
+        self._wake(lsn)
+
+    def flushed(self) -> None:
+        """The syncer has told something: answer what is durable now."""
+        assert isinstance(self.flusher, Syncer), "only a syncer is watched"
+        try:
+            lsn, seconds = self.flusher.collect()
+        except FraudloopError as error:
+            self._because(error)
+            self.durable(-1)
+            return
+        self._count_flush(seconds)
+        self.durable(lsn)
+
+    def _count_flush(self, seconds: float) -> None:
         self.counters.flushes[bisect_left(FLUSH_EDGES_S, seconds)] += 1
         self.counters.flush_s += seconds
-        self._wake(lsn)
 
     def ask(self, ticket: Ticket) -> None:
         """Put a request into the queue, or refuse it where it would wait too long: who is in keeps its latency."""
@@ -236,7 +259,8 @@ class Engine:
             return
         tickets = [self.queue.popleft() for _ in range(min(len(self.queue), self.limits.batch_max))]
         if not tickets:
-            self.beside.turn(self.in_force)
+            if not self.flights:  # who is under way is answered first
+                self.beside.turn(self.in_force)
             return
         begin = time.thread_time_ns()
         self._taken = tickets
@@ -276,7 +300,8 @@ class Engine:
         self.flusher.wanted()
         self.beside.note(in_force, judged, rows, vectors.values, received[-1])
         at_append = time.thread_time_ns()
-        self.cost_ns += _COST_WEIGHT * ((at_append - begin) / len(tickets) - self.cost_ns)
+        # One batch that met a new plan or a cold cache is no reason to send those after it away.
+        self.cost_ns += _COST_WEIGHT * (min((at_append - begin) / len(tickets), _COST_RISE_MAX * self.cost_ns) - self.cost_ns)
         if self.counters.batches % SAMPLED == 0:
             self.counters.features(vectors.values)
         self.counters.deferred += told.count(None)
@@ -285,21 +310,33 @@ class Engine:
 
     def _change(self, command: Command) -> None:
         try:
-            first = self.log.append(self.log.epoch, [encode(record) for record in command.records])
+            records = command.make()
+        except FraudloopError as error:
+            command.refuse(error)
+            return
+        except Exception as error:  # noqa: BLE001 - nothing was changed yet: who gave the command is told, everything goes on
+            command.refuse(self._defective(error))
+            return
+        if not records:
+            command.apply()
+            command.done(self.log.next_lsn)
+            return
+        try:
+            first = self.log.append(self.log.epoch, [encode(record) for record in records])
         except FraudloopError as error:
             self.commands.appendleft(command)
             self._end(error, [])
             return
         try:
-            self.state.note(first, command.records, *self.log.place)
+            self.state.note(first, records, *self.log.place)
             self.state.chain = self.log.digest
-            for record in command.records:
+            for record in records:
                 self.state.change(record)
             command.apply()
         except Exception as error:
             command.refuse(self._defective(error))
             raise
-        self.flights.append(Flight(self.log.next_lsn, command=command))
+        self.flights.append(Flight(self.log.next_lsn, command=command, first_lsn=first))
         self.flusher.wanted()
 
     def durable(self, lsn: int) -> None:
@@ -311,7 +348,7 @@ class Engine:
             flight = self.flights.popleft()
             if flight.command is not None:
                 try:
-                    flight.command.done(flight.next_lsn - len(flight.command.records))
+                    flight.command.done(flight.first_lsn)
                 except Exception as error:  # noqa: BLE001 - as in `_answer`
                     flight.command.refuse(self._defective(error))
                 continue
@@ -342,6 +379,7 @@ class Engine:
         out, newest = [], self.state.received_us
         for ticket in tickets:
             newest = max(newest, ticket.received_us)
+            ticket.row["received_at"] = newest  # not what the caller says
             out.append(newest)
         return out
 
@@ -432,7 +470,7 @@ class Engine:
         """Flush what was appended; answer it; let go of the log."""
         self.flusher.stop()
         if self._failed is None:
-            self.durable(self.log.durable_lsn)
+            self.durable(self.log.flush())
             self.log.close()
         else:
             self._end(self._failed, [])

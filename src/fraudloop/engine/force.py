@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,6 +12,7 @@ from fraudloop.decisions.lists import NamedList, shipped_lists
 from fraudloop.decisions.rules import CompiledRules, RuleSet, vocabulary
 from fraudloop.decisions.rules import wanted_features as named_features
 from fraudloop.domain.definitions import FeatureSet
+from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.engine.build import build_id
 from fraudloop.engine.deciding import InForce
 from fraudloop.engine.loaded import SHORT, Loaded
@@ -20,6 +21,10 @@ from fraudloop.errors import RuleError
 
 #: The slots by the aliases of the store that fill them.
 SLOTS: Final = ("champion", "canary", "challenger")
+
+#: Modes of a service, as `Activated("mode")` names them.
+DECIDE: Final = "decide"
+OBSERVE: Final = "observe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def lists_of(state: State) -> dict[str, NamedList]:
     return out
 
 
-def wanted_features(base: FeatureSet, slots: Slots, rules: RuleSet) -> FeatureSet:
+def wanted_features(base: FeatureSet, slots: Slots, rules: RuleSet, known: Collection[str] = ()) -> FeatureSet:
     """The union that the state is to run: the base set, what the slots read, and what rules that run name beyond both, the fallback rules too.
 
     DefinitionError if two of them mean different things by one name of an entity or field.
@@ -67,12 +72,30 @@ def wanted_features(base: FeatureSet, slots: Slots, rules: RuleSet) -> FeatureSe
     out = base
     for features in slots.features:
         out = out.merge(features)
-    return replace(out, features=(*out.features, *named_features(with_fallback(rules), out)))
+    return replace(out, features=(*out.features, *named_features(with_fallback(rules), out, known)))
 
 
-def compile_active(rules: RuleSet, features: FeatureSet, lists: Mapping[str, NamedList]) -> CompiledRules:
+def own_columns(state: State) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the numbers and of the words that the user's own columns are, as the log says."""
+    types = state.types or ("String",) * len(state.columns)
+    own = [(name, kind) for name, kind in zip(state.columns, types, strict=True) if name not in TRANSACTION_SCHEMA]
+    return tuple(name for name, kind in own if kind != "String"), tuple(name for name, kind in own if kind == "String")
+
+
+def canary_share(state: State, otherwise: float) -> float:
+    """The share of customers that the canary decides, as the log says; otherwise: where it never did."""
+    said = state.active.get("canary")
+    return otherwise if said is None else float(said[1].body.get("share", otherwise))
+
+
+def observes(state: State) -> bool:
+    """Whether another system decides, and nothing is done on what is found here."""
+    return "mode" in state.active and state.active["mode"][1].hash == OBSERVE
+
+
+def compile_active(rules: RuleSet, features: FeatureSet, lists: Mapping[str, NamedList], state: State) -> CompiledRules:
     """The rules that run, ready. RuleError names the rule and the place."""
-    return rules.compile(vocabulary(features), frozenset(lists))
+    return rules.compile(vocabulary(features, *own_columns(state)), frozenset(lists))
 
 
 def with_fallback(rules: RuleSet) -> RuleSet:
@@ -84,13 +107,16 @@ def with_fallback(rules: RuleSet) -> RuleSet:
 def in_force(state: State, slots: Slots, secret: bytes, why: tuple[str, ...] = ()) -> InForce:
     """All that decides, as the state has it."""
     features, lists = state.features, lists_of(state)
-    policy_hash = state.active["policy"][1].hash or ""
+    policy, policy_hash = policy_of(state), state.active["policy"][1].hash or ""
+    observe = observes(state)
+    if observe:
+        policy = replace(policy, control=None)  # nobody is let through who is not stopped
     fallback = None
     if slots.champion is None:
         with contextlib.suppress(RuleError):  # features of one's own may lack what the shipped rules read
-            fallback = compile_active(with_fallback(rules_of(state)), features, lists)
+            fallback = compile_active(with_fallback(rules_of(state)), features, lists, state)
     return InForce(
-        features, features.hash[:SHORT], compile_active(rules_of(state), features, lists), policy_of(state), policy_hash[:SHORT], build_id(), secret,
+        features, features.hash[:SHORT], compile_active(rules_of(state), features, lists, state), policy, policy_hash[:SHORT], build_id(), secret,
         champion=slots.champion, canary=slots.canary, canary_share=slots.canary_share, fallback=fallback, lists={name: named.entries for name, named in lists.items()}, entries=state.entries,
-        why=why,
+        why=why, observe=observe,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from fraudloop.decisions.reasons import ReasonWriter
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.row import Row
 from fraudloop.errors import BundleError
+from fraudloop.ledger.records import Reason
 from fraudloop.scoring.attribution import Explainer
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.inputs import Inputs
@@ -113,7 +114,7 @@ def ready(name: str, model: Model, features: FeatureSet, usual: dict[str, float]
     """A model with all that decisions need of it."""
     explainer = Explainer(model)
     method = "; ".join(dict.fromkeys(explainer.method.values()))
-    return Loaded(name, model, explainer, features, ReasonWriter(features, units, usual), model.numbers, model.words, method)
+    return Loaded(name, model, explainer, features, ReasonWriter(features, units, usual, Reason), model.numbers, model.words, method)
 
 
 def _profiled(bundle: Bundle) -> bool:

@@ -59,9 +59,27 @@ def recover(files: Files, snapshots: Path | None, key: bytes, progress: Progress
             follower = Follower(files, state, Reader(files, 0), passed_over)
 
 
+def refold(files: Files, features: FeatureSet, key: bytes, progress: Progress = silent) -> Follower:
+    """The state by folding the whole log under these features from its beginning. LedgerError if the log no longer goes back so far."""
+    state = State(key)
+    state.wider = features
+    follower = Follower(files, state, Reader(files, 0))
+    _read_on(follower, progress)
+    return follower
+
+
+def caught_up(follower: Follower, snapshots: Path | None, progress: Progress = silent) -> Follower:
+    """The state with all that the log has now; recovered anew where what came since cannot be folded into it."""
+    try:
+        _read_on(follower, progress)
+    except RefoldNeeded:
+        return recover(follower.files, snapshots, follower.state.key, progress)
+    return follower
+
+
 def _read_on(follower: Follower, progress: Progress) -> None:
     begin = follower.state.next_lsn
-    while follower.follow(256):
+    while follower.follow(256) >= 256:  # fewer: the end was reached, as it was then; a writer may never pause
         progress("recovering", follower.state.next_lsn - begin, 0)
 
 

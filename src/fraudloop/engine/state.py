@@ -59,13 +59,14 @@ class State:
     """key: 16 bytes of the id hash. next_lsn: everything below it is in here. received_us: the newest arrival.
 
     known: fingerprint of a transaction id -> LSN. labels: LSN of a payment -> LSN of its last label. positions: where records lie.
-    columns: of rows. active: what was put in force last, by kind, with its LSN. entries: of the block, allow and watch lists.
+    columns: of rows; types: theirs, empty where the log does not say. active: what was put in force last, by kind, with its LSN. entries: of the block, allow and watch lists.
     """
 
     key: bytes = DEFAULT_KEY
     next_lsn: int = 0
     received_us: int = 0
     columns: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
     known: Known = field(default_factory=Known)
     labels: Known = field(default_factory=Known)
     positions: Positions = field(default_factory=Positions)
@@ -144,7 +145,7 @@ class State:
             return (TRANSACTION, dict(zip(self.columns, record.row, strict=True)), record.received_us)
         if isinstance(record, Profiled):
             return (PROFILE, record.row, record.received_us)
-        payment = dict(zip(self.columns, record.row, strict=True))
+        payment = dict(zip(self.columns, record.row, strict=False))  # the payment may be of a time with a column more, or less, at the end
         moment = payment["timestamp"]
         assert isinstance(moment, int), "a payment has a time"
         absorbed = record.payment_received_us - LATENESS_MAX_US <= moment <= record.payment_received_us + SKEW_MAX_US
@@ -202,7 +203,7 @@ class State:
     def change(self, record: Record) -> None:
         """What any record but a payment changes."""
         if isinstance(record, Configured):
-            self.columns = tuple(record.columns)
+            self.columns, self.types = tuple(record.columns), tuple(record.types)
             self.sealing = sealing_of(record.columns, record.sealed, record.hashed) if record.sealed else None
         elif isinstance(record, Listed):
             self.entries.apply(record)
@@ -221,10 +222,13 @@ class State:
 
     def _plan(self, features: FeatureSet) -> None:
         """Fold under these features from here on. RefoldNeeded where the kept events do not hold what they ask for."""
-        if self.wider is not None and _covers(self.wider, features):
-            if self.fold is None:
-                self.use(Fold(compile_plan(self.wider)))
-            return
+        if self.wider is not None:
+            if not _covers(self.wider, features):
+                features = self.wider = self.wider.merge(features)
+            elif self.fold is None:
+                features = self.wider
+            else:
+                return
         if self.fold is None:
             self.use(Fold(compile_plan(features)))
         elif self.fold.plan.features.hash != features.hash:
@@ -255,9 +259,10 @@ class State:
         return np.ascontiguousarray(hash_texts(ids, self.key)[:, 0]).view(np.int64)
 
     def row_of(self, record: Transacted) -> dict[str, Any]:
-        """The canonical row of a record under the columns in force; what was erased is None."""
+        """The canonical row of a record under the columns in force; what was erased is None. Columns at the end that the record does not
+        have, or that are no longer, are left out."""
         if self.sealing is None:
-            return dict(zip(self.columns, record.row, strict=True))
+            return dict(zip(self.columns, record.row, strict=False))
         return dict(self.sealing.unseal(self.vault, record.row, record.personal, record.hashes))
 
     # --- snapshots -----------------------------------------------------------------------------------------------
@@ -270,7 +275,7 @@ class State:
         fresh.mkdir(parents=True)
         parts = {"known": self.known.rows(), "labels": self.labels.rows()}
         head = {
-            "schema": SNAPSHOT_SCHEMA, "next_lsn": self.next_lsn, "received_us": self.received_us, "columns": self.columns,
+            "schema": SNAPSHOT_SCHEMA, "next_lsn": self.next_lsn, "received_us": self.received_us, "columns": self.columns, "types": self.types,
             "sealed": () if self.sealing is None else self.sealing.sealed, "hashed": () if self.sealing is None else self.sealing.hashed, "chain": self.chain,
             "positions": self.positions.to_dict(), "active": [(lsn, encode(record)) for lsn, record in self.active.values()],
             "entries": [encode(record) for record in self.entries if isinstance(record, Listed)], "imports": self.imports, "plans": self.plans, "key": hashlib.blake2b(self.key, digest_size=8).digest(),
@@ -301,7 +306,7 @@ class State:
             raise SnapshotError(f"{path}: snapshot schema {head['schema']}, this build reads {SNAPSHOT_SCHEMA}; the log is read instead")
         if head["key"] != hashlib.blake2b(key, digest_size=8).digest():
             raise SnapshotError(f"{path}: its ids are hashed with another key (FRAUDLOOP_HASH_KEY)")
-        out = State(key, int(head["next_lsn"]), int(head["received_us"]), tuple(head["columns"]))
+        out = State(key, int(head["next_lsn"]), int(head["received_us"]), tuple(head["columns"]), tuple(head.get("types", ())))
         out.chain = head["chain"]
         out.sealing = sealing_of(head["columns"], head["sealed"], head["hashed"]) if head["sealed"] else None
         for name, known in (("known", out.known), ("labels", out.labels)):

@@ -55,6 +55,10 @@ class Files(Protocol):
         """Returns once everything appended to the file is on disk."""
         ...
 
+    def handle(self, name: str) -> int:
+        """The descriptor that `append` writes a file by, where there is a real one; OSError where there is none."""
+        ...
+
     def cut(self, name: str, size: int) -> None:
         """Shorten a file to `size` bytes, on disk when it returns."""
         ...
@@ -129,13 +133,13 @@ class FolderFiles:
         self._sync_folder()
 
     def append(self, name: str, data: bytes) -> None:
-        _write(self._handle(name), data)
+        _write(self.handle(name), data)
 
     def sync(self, name: str) -> None:
-        os.fdatasync(self._handle(name))
+        os.fdatasync(self.handle(name))
 
     def cut(self, name: str, size: int) -> None:
-        handle = self._handle(name)
+        handle = self.handle(name)
         os.ftruncate(handle, size)
         os.fsync(handle)
 
@@ -162,7 +166,7 @@ class FolderFiles:
         for name in list(self._locks):
             self.unlock(name)
 
-    def _handle(self, name: str) -> int:
+    def handle(self, name: str) -> int:
         if name not in self._open:
             if len(self._open) >= _OPEN_MAX:
                 self._forget(next(iter(self._open)))

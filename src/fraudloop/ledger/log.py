@@ -180,6 +180,21 @@ class Log:
         try:
             # A segment that was finished in between was flushed by `append`, so the present one is all there is.
             self.files.sync(self._segment)
+        except OSError as error:
+            raise self._end(f"the log cannot be flushed ({error.strerror or error})") from error
+        self.end_flush(target)
+        return target
+
+    def begin_flush(self) -> tuple[int, int]:
+        """For who flushes by himself: the LSN up to which was appended, and the descriptor of the file to be flushed for it."""
+        self._check(self.epoch)
+        return self.next_lsn, self.files.handle(self._segment)
+
+    def end_flush(self, target: int) -> None:
+        """Everything below an LSN was flushed since it was appended. FencedError: another writer has taken over, and nothing since the last
+        flush may be answered."""
+        self._check(self.epoch)
+        try:
             fenced = self.files.stamp(_EPOCH) != self._stamp
         except OSError as error:
             raise self._end(f"the log cannot be flushed ({error.strerror or error})") from error
@@ -187,7 +202,10 @@ class Log:
             self._ended = "another writer has taken over"
             raise FencedError(epoch=self.epoch)
         self.durable_lsn = max(self.durable_lsn, target)
-        return target
+
+    def fail_flush(self) -> LedgerError:
+        """The error of a flush that the disk refused: the epoch has ended."""
+        return self._end("the log cannot be flushed")
 
     def close(self) -> None:
         """Flush and let go of the log; a second call does nothing."""

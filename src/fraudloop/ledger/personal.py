@@ -283,7 +283,7 @@ class Sealing:
 
     def from_record_row(self, public: Sequence[Value], personal: bytes | None) -> Row:
         """The row again; without its personal values (None) if they cannot be read any more."""
-        row = dict(zip(self.columns, public, strict=True))
+        row = dict(zip(self.columns, public, strict=False))
         if personal is not None and self.sealed:
             row.update(zip(self.sealed, _decode(personal), strict=True))
         return row

@@ -18,12 +18,14 @@ Value: TypeAlias = str | int | float | bool | None
 
 
 class Reason(msgspec.Struct, array_like=True, frozen=True):
-    """One reason of a decision, as it was answered. source: the feature, the rule or the list it comes from."""
+    """One reason of a decision, as it was answered. source: the feature, the rule or the list it comes from. share: of the absolute
+    contributions of all columns, 0 for people's reasons."""
 
     code: str
     text: str
     contribution: float | None
     source: str
+    share: float = 0.0
 
 
 class Decision(msgspec.Struct, array_like=True, frozen=True):
@@ -34,7 +36,8 @@ class Decision(msgspec.Struct, array_like=True, frozen=True):
     computed in time and are made when the decision is read. why: what was
     degraded, empty if nothing was. vector: the features as float64, little endian, in the order of the plan. status, approximate: of
     the vector (`features.fold.Vectors`). model, rules, policy, plan: hashes; build: what computed it. slot: `champion` or `canary`.
-    control: the chance with which it was let through for control, None if it was not. latency_us: from arrival to the log.
+    control: the chance with which it was let through for control, None if it was not. latency_us: from arrival to the log. observe: it
+    was made beside a system that decides, and nothing was to be done on it.
     """
 
     outcome: int
@@ -58,6 +61,7 @@ class Decision(msgspec.Struct, array_like=True, frozen=True):
     control: float | None = None
     latency_us: int = 0
     method: str = ""
+    observe: bool = False
 
 
 class Configured(msgspec.Struct, array_like=True, frozen=True, tag=0):
@@ -136,7 +140,9 @@ class Listed(msgspec.Struct, array_like=True, frozen=True, tag=4):
 
 class Activated(msgspec.Struct, array_like=True, frozen=True, tag=5):
     """Something that decides was put in force. what: `rules`, `policy`, `lists`, `features`, or a slot: `champion`, `challenger`,
-    `canary`. hash: of its content, None where the slot is empty now. body: the content itself; a bundle stays in the store."""
+    `canary`; or `mode`: `decide` or `observe`. hash: of its content, None where the slot is empty now. body: the content itself; a bundle
+    stays in the store, and its body says what else holds of the slot: `share` of a canary's customers, `taken_back`: the bundle that a
+    guard took out of it."""
 
     what: str
     hash: str | None

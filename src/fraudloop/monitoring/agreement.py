@@ -22,7 +22,25 @@ MOST_DIFFERENT: Final = 100
 #: What the other system said, where it said nothing.
 UNSAID: Final = len(Outcome)
 
+#: What other systems call the four outcomes.
+_SYNONYMS: Final[Mapping[Outcome, str]] = {
+    Outcome.APPROVE: "approve approved approval accept accepted allow allowed authorise authorised authorize authorized pass passed ok legit genuine",
+    Outcome.CHALLENGE: "challenge challenged step_up stepup 3ds sca verify otp authenticate",
+    Outcome.REVIEW: "review reviewed manual manual_review hold held pend pending refer referred escalate escalated queue queued",
+    Outcome.DECLINE: "decline declined deny denied reject rejected block blocked refuse refused stop stopped fraud",
+}
+_WORDS: Final[Mapping[str, int]] = {word: int(outcome) for outcome, words in _SYNONYMS.items() for word in words.split()}
+
 _TEXTS: Final = tuple(outcome.text for outcome in Outcome)
+
+
+def outcome_of(word: object) -> int:
+    """The number of the outcome that another system's word means; UNSAID for none that is known.
+
+    >>> outcome_of("Step-up"), outcome_of("DENIED"), outcome_of(None) == UNSAID
+    (1, 3, True)
+    """
+    return _WORDS.get(word.strip().lower().replace("-", "_").replace(" ", "_"), UNSAID) if isinstance(word, str) else UNSAID
 
 
 class Agreement:

@@ -84,7 +84,7 @@ def import_file(
     files = FolderFiles(config.log)
     past = _PastClock(_first_us(ingested), clock)
     service = Service.open(
-        config, files, BundleStore(settings.store), past, lambda lsn: None, key=settings.hash_key, columns=names, units={"amount": settings.base_currency}, progress=progress,
+        config, files, BundleStore(settings.store), past, lambda lsn: None, key=settings.hash_key, columns={**TRANSACTION_SCHEMA, **mapped.shape.types}, units={"amount": settings.base_currency}, progress=progress,
     )  # fmt: skip
     try:
         run = _Run(service, ingested, names, _source_of(path, labels, profiles), settings.hash_key)

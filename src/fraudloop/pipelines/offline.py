@@ -23,7 +23,6 @@ from fraudloop.domain.outcome import Outcome
 from fraudloop.door.identity import DEFAULT_KEY
 from fraudloop.engine import force
 from fraudloop.engine.build import build_id
-from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.deciding import NO_MODEL, InForce, Judged, judge
 from fraudloop.engine.loaded import Loaded, load
 from fraudloop.engine.recovery import newest_first
@@ -214,8 +213,6 @@ class _Again:
         self._loaded: dict[str, Loaded] = {}
         self._force: dict[tuple[str, ...], InForce] = {}
         self._places: dict[tuple[str, str], list[int]] = {}
-        #: Of the canary: what the log said last; a share that only a configuration file says is not in it.
-        self._share = ServeConfig(data=str(data)).canary_share
         self._secret = _secret(data)
         with contextlib.suppress(LedgerError, OSError):
             self.state.vault = Vault.open(data / "vault", make=False)
@@ -276,8 +273,6 @@ class _Again:
                     state.change(record)
                 if isinstance(record, Activated):
                     state.active[record.what] = (lsn, record)
-                    if record.what == "canary" and "share" in record.body:
-                        self._share = float(record.body["share"])
                 self._force.clear()
                 self.lsn = lsn + 1
             if self.until is not None and self.lsn >= self.until:
@@ -301,7 +296,7 @@ class _Again:
                 if said is not None and said.hash is not None:
                     slots = slots.put(slot, self._bundle(said.hash))
                     if slot == "canary":
-                        slots = replace(slots, canary_share=self._share)
+                        slots = replace(slots, canary_share=force.canary_share(self.state, 0.0))
             self._force[why] = force.in_force(self.state, slots, self._secret, why)
         return self._force[why]
 

@@ -199,6 +199,11 @@ class BundleStore:
 
     # --- aliases -------------------------------------------------------------------------------------------------
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder is a store: one that was never made, or whose disk is gone, names nothing, which is not the same as no alias."""
+        return (self.root / "store.json").is_file()
+
     def names(self) -> tuple[str, ...]:
         """The models that have a history."""
         folder = self.root / "models"
