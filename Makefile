@@ -10,11 +10,8 @@ PY := $(VENV)/bin/python
 PACKAGES := $(VENV)/.fraudloop-packages
 STAMP := $(VENV)/.fraudloop-ready
 KERNELS := $(wildcard src/fraudloop/compiled.py src/fraudloop/limits.py src/fraudloop/features/*.py src/fraudloop/door/identity.py \
-<<<<<<< HEAD
-           src/fraudloop/scoring/*.py src/fraudloop/decisions/rule_program.py src/fraudloop/ledger/punctured.py src/fraudloop/engine/known.py src/fraudloop/engine/syncer.py)
-=======
-           src/fraudloop/scoring/*.py src/fraudloop/decisions/rule_program.py src/fraudloop/decisions/ranking.py)
->>>>>>> scoring
+           src/fraudloop/scoring/*.py src/fraudloop/decisions/rule_program.py src/fraudloop/decisions/ranking.py \
+           src/fraudloop/ledger/punctured.py src/fraudloop/engine/known.py src/fraudloop/engine/syncer.py)
 WORKERS ?= 2
 
 # Python ignores what the caller's shell says about other environments.
