@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,7 @@ from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.recovery import newest_first, recover
 from fraudloop.engine.service import Service
+from fraudloop.engine.snapshots import write
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.records import Transacted
 from fraudloop.limits import DAY_US
@@ -90,7 +92,7 @@ def open_service(config: ServeConfig, store: Path) -> tuple[Service, float]:
     assert not follower.passed_over, follower.passed_over
     read_s = time.perf_counter() - start
     service = Service.open(
-        config, FolderFiles(config.log), BundleStore(store), SystemClock(), lambda lsn: None, key=DEFAULT_HASH_KEY, columns=tuple(TRANSACTION_SCHEMA), units=UNITS,
+        config, FolderFiles(config.log), BundleStore(store), SystemClock(), lambda lsn: None, key=DEFAULT_HASH_KEY, columns=TRANSACTION_SCHEMA, units=UNITS,
         standby=follower,
     )  # fmt: skip
     return service, read_s
@@ -136,15 +138,15 @@ def main(quick: bool = False, sizes: Sizes | None = None) -> dict[str, object]:
         config = ServeConfig(data=str(folder / "data"), queue_ms_max=1e9)
         settings = Settings(store=folder / "store")
         snapshot_s: list[float] = []
-        plain = importing.write
 
         def timed(where: Path, state: Any) -> Path:
             start = time.perf_counter()
-            out = plain(where, state)
+            out = write(where, state)
             snapshot_s.append(time.perf_counter() - start)
             return out
 
-        importing.write = timed
+        patched = patch.object(importing, "write", timed)
+        patched.start()
         clock_s = cpu_s = append_s = 0.0
         for first in range(0, sizes.events, sizes.piece):
             rows = min(sizes.piece, sizes.events - first)
@@ -165,7 +167,7 @@ def main(quick: bool = False, sizes: Sizes | None = None) -> dict[str, object]:
             cpu_s += time.process_time() - begin - snapshot_s[-1] - opened[1]
             append_s += found.seconds
             print(f"  {first + rows:>12,} events, {(first + rows) / clock_s:,.0f}/s", flush=True)
-        importing.write = plain
+        patched.stop()
         newest = newest_first(config.snapshots)[0]
         snapshot_bytes = sum(path.stat().st_size for path in newest.iterdir())
         log_bytes = sum(path.stat().st_size for path in config.log.iterdir())

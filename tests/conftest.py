@@ -16,9 +16,12 @@ settings.register_profile("ci", _COMMON, max_examples=60, derandomize=True)
 settings.register_profile("prove", _COMMON, max_examples=2_000)
 settings.load_profile("prove" if PROVE else "ci" if os.environ.get("CI") else "dev")
 
+#: The seed of a failing test, to be run again; it is no setting, so it is taken out of the environment.
+SEED = int(os.environ.pop("FRAUDLOOP_SEED", "0")) or None
+
 # The caller's settings do not reach the tests; compiled kernels stay where the caller keeps them.
 for _name in [name for name in os.environ if name.startswith("FRAUDLOOP_")]:
-    if _name not in ("FRAUDLOOP_PROVE", "FRAUDLOOP_CACHE_DIR", "FRAUDLOOP_HANDBOOK", "FRAUDLOOP_SEED"):
+    if _name not in ("FRAUDLOOP_PROVE", "FRAUDLOOP_CACHE_DIR", "FRAUDLOOP_HANDBOOK"):
         del os.environ[_name]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,7 +121,7 @@ class Machine:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(services, "warm", lambda state, in_force: None)
             self.service = Service.open(
-                config, self.files, BundleStore(self.folder / "store"), self.clock, self.woken.append, key=DEFAULT_KEY, columns=tuple(COLUMNS),
+                config, self.files, BundleStore(self.folder / "store"), self.clock, self.woken.append, key=DEFAULT_KEY, columns=COLUMNS,
                 units={"amount": "EUR"}, vault=self.files, flusher=ByHand,
             )  # fmt: skip
         return self
@@ -134,7 +135,7 @@ class Machine:
     def tell(self, *records: Record) -> Told:
         told = Told(records)
         self.commands.append(told)
-        self.service.command(list(records), self.service.refresh, told.done, told.refuse)
+        self.service.command(lambda: list(records), self.service.refresh, told.done, told.refuse)
         return told
 
     def step(self) -> None:
@@ -328,8 +329,6 @@ class Full(SimulatedFiles):
 
 def heal(machine: Machine) -> None:
     """As the service does: close, open anew. LedgerError, OSError: it cannot yet."""
-    try:
+    with contextlib.suppress(LedgerError, OSError):
         machine.close()
-    except (LedgerError, OSError):
-        pass
     machine.open()

@@ -148,6 +148,10 @@ class Load:
             thread.join(60)
 
     def _run(self) -> None:
+        with contextlib.ExitStack() as open_now:
+            self._send(open_now)
+
+    def _send(self, open_now: contextlib.ExitStack) -> None:
         connection: http.client.HTTPConnection | None = None
         while not self._stop.is_set():
             with self._lock:
@@ -159,6 +163,7 @@ class Load:
                 try:
                     if connection is None:
                         connection = http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=20)
+                        open_now.callback(connection.close)
                     connection.request("POST", "/score_transaction", text, {"content-type": "application/json"})
                     answer = connection.getresponse()
                     data = answer.read()

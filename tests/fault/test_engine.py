@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import sys
+import time
 from pathlib import Path
 from random import Random
 
@@ -14,12 +15,12 @@ from fraudloop.errors import ConflictError, DefectError, FencedError, FraudloopE
 from fraudloop.ledger.log import Log
 from fraudloop.ledger.positions import Positions
 from fraudloop.ledger.simulated import PowerLoss, SimulatedFiles
-from tests.conftest import PROVE
+from tests.conftest import PROVE, SEED
 from tests.engines import ByHand, Full, Machine, Script, check, clean, heal, same_state
 from tests.ledgers import row_of
 
 #: Scripts by seed; FRAUDLOOP_SEED runs one.
-RUNS = [int(os.environ["FRAUDLOOP_SEED"])] if "FRAUDLOOP_SEED" in os.environ else list(range(200 if PROVE else 10))
+RUNS = [SEED] if SEED is not None else list(range(1, 201 if PROVE else 11))
 
 
 def steps_of(tmp_path: Path, seed: int) -> int:
@@ -50,7 +51,7 @@ def test_what_was_answered_survives_power_loss_and_kill_at_any_step(tmp_path: Pa
             check(again, machine.tickets, script.erased)
             again.close()
         except BaseException:
-            print(f"seed {seed}, crash at step {crash} of {total}")
+            sys.stderr.write(f"FRAUDLOOP_SEED={seed} {seed}, crash at step {crash} of {total}\n")
             raise
 
 
@@ -78,7 +79,7 @@ def test_a_disk_that_fails_once_at_any_step_loses_and_doubles_nothing(tmp_path: 
             check(machine, before, script.erased)
             machine.close()
         except BaseException:
-            print(f"seed {seed}, the disk fails at step {fail} of {total}")
+            sys.stderr.write(f"FRAUDLOOP_SEED={seed} {seed}, the disk fails at step {fail} of {total}\n")
             raise
 
 
@@ -176,7 +177,7 @@ def test_a_defect_in_a_command_is_told_to_who_gave_it(tmp_path: Path) -> None:
     def broken() -> None:
         raise KeyError("x")
 
-    machine.service.command([engine.state.active["rules"][1]], broken, refuse=told.append)
+    machine.service.command(lambda: [engine.state.active["rules"][1]], broken, refuse=told.append)
     after = machine.tell(engine.state.active["rules"][1])
     machine.step()
     assert [type(error) for error in told] == [DefectError]
@@ -225,7 +226,7 @@ def test_while_a_flush_hangs_new_requests_are_sent_away_and_those_inside_are_ans
     machine = Machine(tmp_path, SimulatedFiles(), config={"flush_s_max": 2.0}).open()
     engine = machine.service.engine
     now = [100.0]
-    monkeypatch.setattr(engines.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     inside = machine.ask(paid(machine, 0))
     machine.step()
     assert isinstance(engine.flusher, ByHand)
@@ -254,9 +255,10 @@ def test_a_disk_that_is_behind_gets_no_more_than_its_share_and_the_loop_does_not
         machine.step()
     waits = machine.ask(paid(machine, engines.FLIGHTS_MAX))
     machine.step()
-    assert len(engine.flights) == engines.FLIGHTS_MAX and len(engine.queue) == 1 and not engine.busy
+    assert len(engine.flights) == engines.FLIGHTS_MAX and len(engine.queue) == 1
+    behind = engine.busy
     machine.flush()
-    assert engine.busy
+    assert (behind, engine.busy) == (False, True)
     machine.settle()
     assert waits.answered is not None
     machine.close()
@@ -311,7 +313,7 @@ def test_who_takes_over_from_the_dead_holds_the_lock_against_others(tmp_path: Pa
 def test_an_open_that_fails_lets_the_lock_go(tmp_path: Path) -> None:
     for step in range(1, 7):
         files = SimulatedFiles(fail_at=step)
-        with pytest.raises(OSError):
+        with pytest.raises(OSError, match="No space"):
             Log.open(files)
         Log.open(files).close()
 
@@ -327,3 +329,12 @@ def test_a_damaged_vault_does_not_keep_the_lock(tmp_path: Path) -> None:
         machine.open()
     machine.files.now["vault"][:] = whole
     machine.open().close()
+
+
+def test_the_share_of_a_canary_that_was_set_holds_after_a_restart(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, SimulatedFiles()).open()
+    machine.service.set_canary_share(0.3, "ann", "more of it")
+    machine.settle()
+    heal(machine)
+    assert machine.service.slots.canary_share == 0.3
+    machine.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import random
 import signal
@@ -16,31 +18,44 @@ from fraudloop.engine.recovery import recover
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import verify
 from fraudloop.settings import DEFAULT_HASH_KEY
-from tests.conftest import PROVE
+from tests.conftest import PROVE, SEED
 from tests.family import Load, Served, clean_state, payments, serving, start, wait_for
 
 KILLS = 50 if PROVE else 5
 
 
+def seeded() -> random.Random:
+    """The moments of the kills; a failing test prints the seed that FRAUDLOOP_SEED takes."""
+    seed = SEED or random.randrange(1, 1 << 30)
+    sys.stderr.write(f"FRAUDLOOP_SEED={seed}\n")
+    return random.Random(seed)
+
+
 def decided_by(served: Served) -> int:
     """The process that decides: it says so itself."""
-    found: int = served.ask("GET", "/health")[1]["pid"]
-    return found
+    found: list[int] = []
+
+    def said() -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            found.append(int(served.ask("GET", "/health", timeout=5.0)[1]["pid"]))
+        return bool(found)
+
+    wait_for(said)
+    return found[-1]
 
 
 @pytest.mark.timeout(900)
 def test_nothing_answered_is_lost_or_doubled_when_the_scorer_is_killed(tmp_path: Path) -> None:
-    seed = int(os.environ.get("FRAUDLOOP_SEED", "0")) or random.randrange(1, 1 << 30)
-    sys.stderr.write(f"FRAUDLOOP_SEED={seed}\n")
-    chance = random.Random(seed)
+    chance = seeded()
     data = tmp_path / "data"
     with serving(data) as served:
         with Load(served) as load:
             for _ in range(KILLS):
-                wait_for(lambda: len(served.children()) >= 2)
-                time.sleep(chance.uniform(0.05, 1.5))
+                wait_for(lambda: "standby" in served.children().values() or KILLS > 5)
+                time.sleep(chance.uniform(0.0, 0.6))
                 before = len(load.answers)
-                os.kill(decided_by(served), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it may have ended since it said so
+                    os.kill(decided_by(served), signal.SIGKILL)
                 wait_for(lambda before=before: len(load.answers) > before)  # type: ignore[misc]
         assert not load.bad
         assert served.stop() == 0
@@ -49,7 +64,7 @@ def test_nothing_answered_is_lost_or_doubled_when_the_scorer_is_killed(tmp_path:
 
 @pytest.mark.timeout(900)
 def test_nothing_answered_is_lost_or_doubled_when_the_whole_family_is_killed(tmp_path: Path) -> None:
-    chance = random.Random(random.randrange(1 << 30))
+    chance = seeded()
     data = tmp_path / "data"
     answers: dict[str, dict[str, object]] = {}
     first = 0
@@ -67,7 +82,7 @@ def test_nothing_answered_is_lost_or_doubled_when_the_whole_family_is_killed(tmp
     check(data, load)
 
 
-def check(data: Path, load: Load) -> None:
+def check(data: Path, load: Load, least: int = 20) -> None:
     """The log against what the clients were told."""
     found = verify(FolderFiles(data / "log"))
     assert found.records > 0
@@ -77,7 +92,7 @@ def check(data: Path, load: Load) -> None:
     assert not doubled, f"{len(doubled)} payments stand twice in the log, like {doubled[:3]}"
     lost = [name for name in load.answers if name not in by_id]
     assert not lost, f"{len(lost)} of {len(load.answers)} answered payments are not in the log, like {lost[:3]}"
-    assert len(load.answers) > 20
+    assert len(load.answers) >= least
     for record in logged:
         answer = load.answers.get(str(record.row[0]))
         if answer is not None:

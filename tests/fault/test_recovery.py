@@ -22,7 +22,7 @@ from fraudloop.engine.state import State
 from fraudloop.errors import LedgerError, RefoldNeeded
 from fraudloop.ledger.log import Log, Reader, drop_before
 from fraudloop.ledger.positions import Positions
-from fraudloop.ledger.records import Activated, Labelled, encode
+from fraudloop.ledger.records import Activated, Labelled, Record, encode
 from fraudloop.ledger.simulated import SimulatedFiles
 from tests.engines import Machine, Script, clean, same_state
 from tests.ledgers import BEGIN_US, activated, configured, records_of
@@ -151,9 +151,13 @@ def test_a_snapshot_is_written_by_a_child_that_holds_nothing_of_its_parents(reco
 def test_features_that_the_kept_events_do_not_hold_are_folded_from_the_beginning(tmp_path: Path) -> None:
     """A model with a longer window was put in force late in the log: recovery folds all of it under that."""
     narrow, wide = FeatureSet.load("compact"), FeatureSet.load("default")
-    told = [record for record in records_of(300, seed=4, features=narrow) if not isinstance(record, Labelled)]
+    told: list[Record] = [record for record in records_of(300, seed=4, features=narrow) if not isinstance(record, Labelled)]
     files = SimulatedFiles()
-    records = [*told[:150], Activated("features", wide.hash, wide.merge(narrow).to_dict(), "ann", "a new model", BEGIN_US), *told[150:]]
+    records: list[Record] = [
+        *told[:150],
+        Activated("features", wide.hash, wide.merge(narrow).to_dict(), "ann", "a new model", BEGIN_US),
+        *told[150:],
+    ]
     write_log(files, records)
     with pytest.raises(RefoldNeeded):
         Follower(files, State(DEFAULT_KEY), Reader(files, 0)).follow()

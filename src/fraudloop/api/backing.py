@@ -69,8 +69,10 @@ class Backing:
         service, engine = self.service, self.service.engine
         why = [*engine.in_force.why, *service.alarms]
         failed = engine.failed
-        if failed is not None:
+        if failed is not None and "log" not in why:
             why.insert(0, "log")
+        if engine.defect is not None and "defect" not in why:
+            why.append("defect")
         since = engine.flusher.since
         lag = max(
             time.monotonic() - since if since else 0.0,

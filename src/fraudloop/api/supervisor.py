@@ -25,7 +25,7 @@ _BACKOFF_S_MAX: Final = 30.0
 #: The process that decides is asked for its health so often, and taken for dead after so many answers that did not come.
 _PING_S: Final = 1.0
 _PING_TIMEOUT_S: Final = 2.0
-_PINGS_MISSED_MAX: Final = 5
+_PINGS_MISSED_MAX: Final = 3
 
 #: How long children may take to end by themselves.
 _END_S: Final = 30.0

@@ -320,6 +320,9 @@ class Engine:
         except FraudloopError as error:
             command.refuse(error)
             return
+        except Exception as error:  # noqa: BLE001 - nothing was changed yet: who gave the command is told, everything goes on
+            command.refuse(self._defective(error))
+            return
         if not records:
             command.apply()
             command.done(self.log.next_lsn)
