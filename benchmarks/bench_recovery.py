@@ -90,7 +90,7 @@ def open_service(config: ServeConfig, store: Path) -> tuple[Service, float]:
     assert not follower.passed_over, follower.passed_over
     read_s = time.perf_counter() - start
     service = Service.open(
-        config, FolderFiles(config.log), BundleStore(store), SystemClock(), lambda lsn: None, key=DEFAULT_HASH_KEY, columns=tuple(TRANSACTION_SCHEMA), units=UNITS,
+        config, FolderFiles(config.log), BundleStore(store), SystemClock(), lambda lsn: None, key=DEFAULT_HASH_KEY, columns=TRANSACTION_SCHEMA, units=UNITS,
         standby=follower,
     )  # fmt: skip
     return service, read_s

@@ -120,7 +120,7 @@ class Machine:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(services, "warm", lambda state, in_force: None)
             self.service = Service.open(
-                config, self.files, BundleStore(self.folder / "store"), self.clock, self.woken.append, key=DEFAULT_KEY, columns=tuple(COLUMNS),
+                config, self.files, BundleStore(self.folder / "store"), self.clock, self.woken.append, key=DEFAULT_KEY, columns=TRANSACTION_SCHEMA,
                 units={"amount": "EUR"}, vault=self.files, flusher=ByHand,
             )  # fmt: skip
         return self
@@ -134,7 +134,7 @@ class Machine:
     def tell(self, *records: Record) -> Told:
         told = Told(records)
         self.commands.append(told)
-        self.service.command(list(records), self.service.refresh, told.done, told.refuse)
+        self.service.command(lambda: list(records), self.service.refresh, told.done, told.refuse)
         return told
 
     def step(self) -> None:

@@ -176,7 +176,7 @@ def test_a_defect_in_a_command_is_told_to_who_gave_it(tmp_path: Path) -> None:
     def broken() -> None:
         raise KeyError("x")
 
-    machine.service.command([engine.state.active["rules"][1]], broken, refuse=told.append)
+    machine.service.command(lambda: [engine.state.active["rules"][1]], broken, refuse=told.append)
     after = machine.tell(engine.state.active["rules"][1])
     machine.step()
     assert [type(error) for error in told] == [DefectError]
