@@ -14,6 +14,7 @@ import pytest
 from fraudloop.clock import ManualClock
 from fraudloop.decisions.rules import RuleSet
 from fraudloop.domain.label import Label
+from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.door.identity import DEFAULT_KEY, hash_texts
 from fraudloop.engine import intake
 from fraudloop.engine import service as services
@@ -28,7 +29,7 @@ from fraudloop.ledger.log import Log
 from fraudloop.ledger.records import Activated, Erased, Listed, Record, Transacted, encode
 from fraudloop.ledger.simulated import SimulatedFiles
 from fraudloop.scoring.store import BundleStore
-from tests.ledgers import BEGIN_US, COLUMNS, row_of
+from tests.ledgers import BEGIN_US, row_of
 
 
 @dataclass(eq=False)
