@@ -14,7 +14,6 @@ import pytest
 from fraudloop.clock import ManualClock
 from fraudloop.decisions.rules import RuleSet
 from fraudloop.domain.label import Label
-from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.door.identity import DEFAULT_KEY, hash_texts
 from fraudloop.engine import intake
 from fraudloop.engine import service as services
@@ -29,7 +28,7 @@ from fraudloop.ledger.log import Log
 from fraudloop.ledger.records import Activated, Erased, Listed, Record, Transacted, encode
 from fraudloop.ledger.simulated import SimulatedFiles
 from fraudloop.scoring.store import BundleStore
-from tests.ledgers import BEGIN_US, row_of
+from tests.ledgers import BEGIN_US, COLUMNS, row_of
 
 
 @dataclass(eq=False)
@@ -121,7 +120,7 @@ class Machine:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(services, "warm", lambda state, in_force: None)
             self.service = Service.open(
-                config, self.files, BundleStore(self.folder / "store"), self.clock, self.woken.append, key=DEFAULT_KEY, columns=TRANSACTION_SCHEMA,
+                config, self.files, BundleStore(self.folder / "store"), self.clock, self.woken.append, key=DEFAULT_KEY, columns=COLUMNS,
                 units={"amount": "EUR"}, vault=self.files, flusher=ByHand,
             )  # fmt: skip
         return self
