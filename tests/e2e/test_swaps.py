@@ -34,9 +34,9 @@ class Told(Load):
 
     def _run(self) -> None:
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.served.port, timeout=30)) as connection:
-            self._send(connection)
+            self._tell(connection)
 
-    def _send(self, connection: http.client.HTTPConnection) -> None:
+    def _tell(self, connection: http.client.HTTPConnection) -> None:
         while not self._stop.is_set():
             with self._lock:
                 number = self._next

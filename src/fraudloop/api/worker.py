@@ -101,6 +101,9 @@ def run_worker(config: ServeConfig, key: bytes, ready: Callable[[str], None]) ->
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.set())
     os.nice(NICE)
+    if hasattr(os, "SCHED_IDLE"):
+        with contextlib.suppress(OSError):  # not allowed here: nice alone will do
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # on one core with the scorer, only what that one leaves
     worker = Worker(config, key, SystemClock(), stop)
     ready("worker")
     worker.run()

@@ -38,6 +38,16 @@ def import_(
         str | None, typer.Option("--features", metavar="SPEC", help="Features that are always there, as for serve.")
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The settings of serve, in TOML.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The model in the store whose champion will decide.")] = None,
+    rules: Annotated[str | None, typer.Option("--rules", metavar="RULES", help="What a new log begins with, as for serve.")] = None,
+    policy: Annotated[str | None, typer.Option("--policy", metavar="POLICY", help="What a new log begins with, as for serve.")] = None,
+    shift: Annotated[
+        str | None,
+        typer.Option("--shift", metavar="now|TIME", help="Added to every time: now moves the file's end to the present, by whole weeks."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Only what was known by then, in times after the shift.")
+    ] = None,
     max_rejected: Annotated[
         float, typer.Option("--max-rejected", help="The largest share of rows that may be unfit.")
     ] = DEFAULT_MAX_REJECTED,
@@ -45,13 +55,16 @@ def import_(
 ) -> None:
     """A company's history into a log that begins with it, before the service does. Stopped on its way, the same command goes on."""
     from fraudloop.pipelines.importing import import_file
+    from fraudloop.pipelines.shift import time_us
 
     settings: Settings = context.obj
-    serve = ServeConfig.load(config, {"data": str(data), "features": features})
+    serve = ServeConfig.load(config, {"data": str(data), "features": features, "name": name, "rules": rules, "policy": policy})
     with progress(quiet=json) as show_progress:
         found = import_file(
             file,
             serve,
+            shift=shift,
+            until_us=None if until is None else time_us(until, "--until"),
             columns=columns,
             labels=labels,
             profiles=profiles,

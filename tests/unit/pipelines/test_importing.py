@@ -104,10 +104,9 @@ class Live:
 
     def __post_init__(self) -> None:
         self.clock.us = self.first_us
-        names = tuple(TRANSACTION_SCHEMA)
         self.service = Service.open(
             config(self.folder), FolderFiles(self.folder / "log"), BundleStore(self.folder / "none"), self.clock, lambda lsn: None,
-            key=DEFAULT_HASH_KEY, columns=names, units={},
+            key=DEFAULT_HASH_KEY, columns=TRANSACTION_SCHEMA, units={},
         )  # fmt: skip
         self.backing = Backing(self.service, TokenKey(), lambda: None)
         self.door = RowDoor(Shape(), RateTable.sample("EUR"), TokenKey())
