@@ -45,6 +45,9 @@ PARTS: Final = ("echo", "recipe", "service", "batch")
 RULES: Final = 20
 TREES, DEPTH = 400, 4
 
+#: Events of history that are imported at most: every customer has at least one.
+HISTORY_MAX: Final = 1_000_000
+
 #: Bytes of one flush: what a batch of some dozen decisions writes.
 FLUSH_BYTES: Final = 32 * 1024
 
@@ -68,7 +71,7 @@ class Sizes:
     customers: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     history_per_customer: int = 3
     recipe_s: float = 8.0
-    connections: int = 64
+    connections: int = 128
     train_rows: int = 60_000
     batch_rows: int = 1_000
     flushes: int = 500
@@ -325,7 +328,7 @@ def served(folder: Path, sizes: Sizes, customers: int, load: Callable[[Target, s
     told = {"FRAUDLOOP_STORE": str(store.root), "OMP_NUM_THREADS": "1"}
     data, rules = folder / "data", write_rules(folder / "rules.toml")
     if sizes.history_per_customer:
-        path = history(folder / "history.parquet", customers, sizes.history_per_customer)
+        path = history(folder / "history.parquet", customers, max(1, min(sizes.history_per_customer, HISTORY_MAX // customers)))
         # Not by the command line: what a new log begins with is told here, rules of the benchmark too.
         script = (
             "import sys; from pathlib import Path; from fraudloop.engine.config import ServeConfig; from fraudloop.pipelines.importing import import_file\n"
@@ -347,9 +350,11 @@ def served(folder: Path, sizes: Sizes, customers: int, load: Callable[[Target, s
         str(rules),
         "--name",
         "fraud",
+        "--no-standby",  # who stands by belongs on another core, as on another machine's
     ]
     with running(command, port, server_core, environment=told, log=folder / "serve.log") as server:
         wait_ready(port)
+        wait_settled(port)
         on_core(load_core)
         return load(Target.of(f"http://127.0.0.1:{port}/score_transaction"), server)
 
@@ -378,6 +383,19 @@ class _Inside(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(str(self._path))
+
+
+def wait_settled(port: int, most_s: float = 120.0, rest_s: float = 8.0) -> None:
+    """Until the desk answers too: the processes of the family start one after another, on the same core."""
+    end = time.monotonic() + most_s
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                if answer.status == 200:
+                    break
+        except OSError:
+            time.sleep(0.5)
+    time.sleep(rest_s)
 
 
 def phases(data: Path) -> dict[str, Any]:
