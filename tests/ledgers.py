@@ -64,7 +64,7 @@ def decision_of(random: Random, width: int) -> Decision:
     outcome, model = random.choice([0, 0, 0, 1, 2, 3]), random.choice([None, "a" * 16, "b" * 16])
     score = None if model is None else random.random()
     return Decision(
-        outcome, max(0, outcome - 1), 2, score, score, ("r1",) if random.random() < 0.2 else (), (Reason("amount_high", "a large amount", 0.4, "amount"),), False, (),
+        outcome, max(0, outcome - 1), 2, score, score, ("r1",) if random.random() < 0.2 else (), (Reason("amount_high", "a large amount", 0.4, "amount", 0.0),), False, (),
         vector.tobytes(), 0, 0, model, "rules-1", random.choice(["policy-1", "policy-2"]), "plan-1", "build-1", latency_us=random.randrange(5_000),
     )  # fmt: skip
 

@@ -12,6 +12,7 @@ from fraudloop import errors as e
 from fraudloop.api.http import REASONS
 from fraudloop.domain.money import AmountError
 from fraudloop.door.row import Refusal
+from fraudloop.engine.intake import NoPayment
 
 PROBLEM: Final = b"application/problem+json"
 
@@ -50,7 +51,9 @@ class Kind(msgspec.Struct, frozen=True):
 #: Error -> what it is over the wire. A class that is not here is what its nearest parent is.
 KINDS: Final[dict[type[e.FraudloopError], Kind]] = {
     e.FraudloopError: Kind(500, "internal", "Internal error"),
+    e.DefectError: Kind(500, "defect", "A defect"),
     e.InputError: Kind(422, "refused", "Refused"),
+    NoPayment: Kind(422, "refused", "Refused"),
     e.RefusedError: Kind(422, "refused", "Refused"),
     e.DefinitionError: Kind(422, "definition", "A definition is not understood"),
     e.ColumnMapError: Kind(422, "refused", "Refused"),
@@ -62,6 +65,7 @@ KINDS: Final[dict[type[e.FraudloopError], Kind]] = {
     e.StoreError: Kind(404, "not-found", "Not found"),
     e.ConflictError: Kind(409, "conflict", "Conflict"),
     e.StoreConflict: Kind(409, "moved", "Somebody else was first"),
+    e.PublishConflict: Kind(409, "moved", "Somebody else was first"),
     e.CheckFailed: Kind(409, "check-failed", "A check did not pass"),
     e.UnauthorizedError: Kind(401, "key", "No API key that is known"),
     e.ForbiddenError: Kind(403, "scope", "The API key lacks a scope"),

@@ -204,7 +204,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "POST", "/customers/erase", "erase", "admin", "Make a customer's personal fields unreadable",
         "The log says so first, then the customer's key is destroyed: ids, cards, devices, addresses and home of all payments and profiles until then become null, in log and "
         "export. Decisions, amounts and features stay, and a retry of a payment still gets its stored answer. Doing it again erases what came since.",
-        wire.Commanded, wire.Erase, (422,), {"customer_id": "c-77", **_WHO}, body_bytes_max=HTTP_CONTROL_BYTES_MAX, tag="control",
+        wire.Commanded, wire.Erase, (409, 422), {"customer_id": "c-77", **_WHO}, body_bytes_max=HTTP_CONTROL_BYTES_MAX, tag="control",
     ),
     Route(
         "POST", "/predict", "predict", "score", "Score features that the caller brings",

@@ -178,7 +178,7 @@ def flag(value: Scalar) -> bool | None:
 def degrees(value: Scalar, most: int) -> int | None:
     """Degrees from -most to most in units of 1e-7, nearest (ties to even); NaN is None."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value) if abs(value) < 2**1000 else float("inf")
+        number = float("inf") if abs(value) >= 2**1000 else float(value)  # NaN is not above anything
     else:
         text = text_of(value)
         if text is None:

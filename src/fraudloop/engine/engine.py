@@ -182,6 +182,7 @@ class Engine:
         self._files: Files = log.files
         self._wake = wake
         self._failed: FraudloopError | None = None
+        self._closed = False
         #: What a step has taken out of the queue, and nobody else answers for yet.
         self._taken: Sequence[Ticket] = ()
         #: The place of the newest defect.
@@ -475,7 +476,10 @@ class Engine:
             counters.phases_ns[name] = counters.phases_ns.get(name, 0) + spent
 
     def close(self) -> None:
-        """Flush what was appended; answer it; let go of the log."""
+        """Flush what was appended; answer it; let go of the log. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         self.flusher.stop()
         if self._failed is None:
             self.durable(self.log.flush())

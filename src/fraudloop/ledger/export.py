@@ -381,7 +381,7 @@ def _told(decision: Decision, name: str) -> Any:
     if name in ("outcome", "tier"):
         return Outcome(value).name
     if name == "reasons":
-        return [{"code": r.code, "text": r.text, "contribution": r.contribution, "source": r.source} for r in value]
+        return [{"code": r.code, "text": r.text, "contribution": r.contribution, "source": r.source, "share": r.share} for r in value]
     return value
 
 
@@ -393,7 +393,14 @@ def _type(kind: str) -> pa.DataType:
     if kind == "words":
         return pa.list_(pa.string())
     if kind == "reasons":
-        return pa.list_(pa.struct([("code", pa.string()), ("text", pa.string()), ("contribution", pa.float64()), ("source", pa.string())]))
+        named = [
+            ("code", pa.string()),
+            ("text", pa.string()),
+            ("contribution", pa.float64()),
+            ("source", pa.string()),
+            ("share", pa.float64()),
+        ]
+        return pa.list_(pa.struct(named))
     return pa.type_for_alias(kind)
 
 

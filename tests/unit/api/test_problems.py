@@ -22,7 +22,8 @@ def every_error() -> list[type[FraudloopError]]:
     out, left = [], [FraudloopError]
     while left:
         kind = left.pop()
-        out.append(kind)
+        if not kind.__module__.startswith("fraudloop.simulation"):  # no route reaches it; another test may have loaded it
+            out.append(kind)
         left += kind.__subclasses__()
     return out
 

@@ -31,7 +31,7 @@ from fraudloop.training.config import TrainConfig
 from fraudloop.training.folds import Dataset
 from tests.worlds import FEATURES, feature_table
 
-CASES = {"algorithms", "door", "fold", "fold_vs", "scoring", "handbook", "index", "personal", "reasons", "rules", "service"}
+CASES = {"algorithms", "door", "fold", "fold_vs", "scoring", "handbook", "index", "personal", "reasons", "recovery", "rules", "service"}
 
 
 def test_the_cases_are_those_of_the_page() -> None:

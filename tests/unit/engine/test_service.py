@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from fraudloop.clock import SystemClock
@@ -301,7 +302,11 @@ def test_from_observing_to_deciding_payments_stay_what_they_were(opened: Any, st
     assert not again.decision.observe
     state = deciding.service.engine.state
     found = intake.find(state, deciding.service.engine.log.files, "T0")
-    assert found is not None and found[1].decision == first.decision and state.row_of(found[1])["transaction_id"] == "T0"
+    assert (
+        found is not None
+        and msgspec.msgpack.encode(found[1].decision) == msgspec.msgpack.encode(first.decision)
+        and state.row_of(found[1])["transaction_id"] == "T0"
+    )
     now = deciding.clock.now_us() + 60_000_000
     record = intake.settle(state, deciding.service.engine.log.files, Label("T0", True, now, "chargeback"), now)
     deciding.service.command(lambda: [record], lambda: None)
