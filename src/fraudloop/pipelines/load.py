@@ -374,12 +374,13 @@ class Load:
             self._over.set_result(None)
 
     def _sweep(self) -> None:
-        """Give up what was due too long ago, sent or not."""
+        """Give up what waits too long: for a connection since it was due, for its answer since it was sent, as a client would."""
         now = time.monotonic_ns()
         for connection in list(self._all):
             request = connection.request
-            # One that is sent again has its time anew.
-            if request is not None and now - (request.sent_ns if request.tries else request.due_ns) > self._timeout_ns:
+            # Were it counted from when it was due, a server that lags would be sent requests whose time is nearly over: connections
+            # would be dropped for nearly all, and the load would measure its own reconnecting.
+            if request is not None and now - (request.sent_ns or request.due_ns) > self._timeout_ns:
                 connection.drop()
                 self._timed_out(request, "unanswered", now)
                 self.forget(connection)
