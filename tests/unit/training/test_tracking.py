@@ -10,16 +10,16 @@ from fraudloop.errors import InputError
 from fraudloop.training.mlflow_client import redacted
 from fraudloop.training.tracking import Tracking, run_metrics
 
-HERE = Path("/srv/work")
+HERE = Path("/var/lib/shop")
 
 
 @pytest.mark.parametrize(
     ("track", "artifacts", "uri", "root"),
     [
-        ("default", None, "sqlite:////srv/work/fraudloop-tracking/tracking.db", "/srv/work/fraudloop-tracking/artifacts"),
-        ("sqlite:///runs/my.db", None, "sqlite:////srv/work/runs/my.db", "/srv/work/runs/artifacts"),
+        ("default", None, "sqlite:////var/lib/shop/fraudloop-tracking/tracking.db", "/var/lib/shop/fraudloop-tracking/artifacts"),
+        ("sqlite:///runs/my.db", None, "sqlite:////var/lib/shop/runs/my.db", "/var/lib/shop/runs/artifacts"),
         ("sqlite:////var/my.db", "s3://bucket/prefix/", "sqlite:////var/my.db", "s3://bucket/prefix"),
-        ("postgresql+psycopg://db/runs", "store", "postgresql+psycopg://db/runs", "/srv/work/store"),
+        ("postgresql+psycopg://db/runs", "store", "postgresql+psycopg://db/runs", "/var/lib/shop/store"),
         ("http://mlflow:5000", None, "http://mlflow:5000", None),
         ("https://mlflow.shop", "s3://bucket/prefix", "https://mlflow.shop", "s3://bucket/prefix"),
     ],
