@@ -453,7 +453,8 @@ def service(sizes: Sizes) -> dict[str, object]:
         spent = found["phases"].get("phases_s", {})
         decided = max(1, found["phases"].get("decided", 0))
         if spent:
-            show(f"Where the time goes, {int(name):,} customers", ("phase", "µs a decision"), [[k, f"{v / decided * 1e6:.1f}"] for k, v in spent.items()])  # fmt: skip
+            left = found["phases"].get("deferred", 0) / decided
+            show(f"Where the time goes, {int(name):,} customers; reasons of {left:.0%} left to the reader", ("phase", "µs a decision"), [[k, f"{v / decided * 1e6:.1f}"] for k, v in spent.items()])  # fmt: skip
     return figures
 
 
