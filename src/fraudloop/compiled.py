@@ -42,6 +42,7 @@ KERNEL_MODULES = (
     "fraudloop.engine.known",
     "fraudloop.engine.syncer",
     "fraudloop.decisions.ranking",
+    "fraudloop.decisions.decide",
 )
 
 #: Sources that the machine code depends on, relative to the package: a change in any of them makes all of it stale.
@@ -62,6 +63,7 @@ KERNEL_SOURCES = (
     "engine/known.py",
     "engine/syncer.py",
     "decisions/ranking.py",
+    "decisions/decide.py",
     "limits.py",
 )
 

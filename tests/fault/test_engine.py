@@ -151,7 +151,7 @@ def test_a_defect_while_deciding_is_told_and_the_state_is_that_of_the_log(tmp_pa
     machine.step()
     with pytest.MonkeyPatch.context() as patch:
 
-        def broken(*_: object) -> object:
+        def broken(*_: object, **__: object) -> object:
             raise ZeroDivisionError("a number that nobody thought of")
 
         patch.setattr(engines, where, broken)

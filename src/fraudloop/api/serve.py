@@ -270,7 +270,8 @@ class _Active:
 
     def _turn(self) -> None:
         engine = self.service.engine
-        engine.step()
+        if engine.ripe or not engine.flights:
+            engine.step()
         if engine.beside.shadow and not engine.queue and not engine.flights:
             self.loop.call_soon(self._turn)  # the challenger looks at one batch after the other while nobody else asks
 
@@ -448,13 +449,15 @@ class _Turns:
     def queue(self) -> Any:
         """What a further step would take up now; while the disk is behind, its answer wakes the loop, not this."""
         engine = self._active.service.engine
-        return engine.queue if engine.busy else ()
+        return engine.queue if engine.ripe else ()
 
     def ask(self, ticket: Any) -> None:
         self._active.service.engine.ask(ticket)
 
     def step(self) -> None:
-        self._active.service.engine.step()
+        engine = self._active.service.engine
+        if engine.ripe:
+            engine.step()
 
 
 async def refold_beside(process: Process, features: FeatureSet, folder: Path) -> Path:

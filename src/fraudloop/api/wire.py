@@ -228,6 +228,7 @@ class Commanded(msgspec.Struct, frozen=True):
 
 _OUTCOMES: Final = tuple(outcome.text for outcome in Outcome)
 _encode = msgspec.json.Encoder().encode
+_floats, _isnan = np.frombuffer, np.isnan
 
 
 class _Answer(msgspec.Struct, frozen=True, gc=False):
@@ -280,20 +281,19 @@ class Answers:
         """The body of the answer of a decided payment: `answer` as JSON."""
         d = record.decision
         assert d is not None, "only decisions are answered"
-        key = (d.model, d.rules, d.policy, d.plan, d.build)
+        plan, deferred, told, why = d.plan, d.deferred, d.reasons, d.why
+        key = (d.model, d.rules, d.policy, plan, d.build)
         versions = self._versions.get(key)
         if versions is None:
             if len(self._versions) > 1_024:
                 self._versions.clear()
             versions = self._versions[key] = msgspec.Raw(_encode(Versions(*key)))
-        reasons: list[Reason] | str = [Reason(r.code, r.text, r.contribution, r.source) for r in d.reasons]
-        if d.deferred and not reasons:
-            reasons = "deferred"
-        why = d.why
+        reasons: list[Reason] | str = "deferred" if deferred and not told else [Reason(r.code, r.text, r.contribution, r.source) for r in told]
+        missing = self._missing.get((plan, _isnan(_floats(d.vector)).tobytes()))
         return _encode(
             _Answer(
                 record.row[0], _OUTCOMES[d.outcome], d.fraud_score, d.risk_score, _OUTCOMES[d.tier], reasons,  # type: ignore[arg-type]
-                "deferred" if d.deferred else d.method, bool(why), why, self.missing(d.plan, d.vector)[1], versions,
+                "deferred" if deferred else d.method, bool(why), why, (missing or self.missing(plan, d.vector))[1], versions,
                 d.latency_us / 1_000, d.slot, d.observe,
             )
         )  # fmt: skip

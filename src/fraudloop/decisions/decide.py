@@ -17,10 +17,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudloop.compiled import njit
+
 # Named here too for those who take them from here.
 from fraudloop.decisions.policy import ColdStart as ColdStart
 from fraudloop.decisions.policy import ControlShare as ControlShare
 from fraudloop.decisions.policy import DecisionPolicy as DecisionPolicy
+from fraudloop.decisions.policy import Policy
 from fraudloop.domain.outcome import Outcome
 
 Floats = NDArray[np.float64]
@@ -39,6 +42,11 @@ class Decided(IntEnum):
     ALLOW = 3
     CONTROL = 4
     BLOCK = 5
+
+
+# As the kernel reads them.
+_APPROVE, _REVIEW, _DECLINE = int(Outcome.APPROVE), int(Outcome.REVIEW), int(Outcome.DECLINE)
+_TIER, _LACK, _RULE, _ALLOW, _CONTROL, _BLOCK = (int(one) for one in Decided)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +96,57 @@ def decide(evidence: Evidence, policy: DecisionPolicy) -> Decisions:
     >>> Outcome(int(decide(evidence, DecisionPolicy(Policy())).outcome[0])).text
     'decline'
     """
-    risk = np.clip(evidence.score + evidence.score_change, 0.0, 1.0)
-    none = np.zeros(len(risk), bool)
+    n = len(evidence.score)
+    risk = np.minimum(np.maximum(evidence.score + evidence.score_change, 0.0), 1.0)
+    none = np.zeros(n, bool)
     cold = none if policy.cold_start is None else ~(evidence.history >= policy.cold_start.below)  # an unknown history is none
     tier = policy.tier(risk, evidence.amount, cold, none if evidence.degraded is None else evidence.degraded, evidence.fallback)
-    lack = np.where(evidence.lacks != 0, np.int8(Outcome.REVIEW), np.int8(Outcome.APPROVE))
-    outcome = np.maximum(np.maximum(tier, lack), evidence.rules)
-    decided = np.select(
-        [(evidence.rules == outcome) & (evidence.rules > 0), (lack == outcome) & (lack > 0)],
-        [int(Decided.RULE), int(Decided.LACK)],
-        int(Decided.TIER),
-    )
-    control = none
-    if policy.control is not None:
+    outcome, decided, control = np.empty(n, np.int8), np.empty(n, np.int8), np.empty(n, bool)
+    share, amount_max = (0.0, 0.0) if policy.control is None else (policy.control.share, policy.control.amount_max)
+    _settle(
+        risk, tier, evidence.rules, evidence.firm, evidence.block, evidence.allow, evidence.lacks, evidence.amount, evidence.draw, share, amount_max, outcome, decided, control,
+    )  # fmt: skip
+    return Decisions(outcome, tier, risk, decided, cold, control)
+
+
+@njit
+def _settle(
+    risk: Floats,
+    tier: NDArray[np.int8],
+    rules: NDArray[np.int8],
+    firm: NDArray[np.int8],
+    block: Bools,
+    allow: Bools,
+    lacks: NDArray[np.uint8],
+    amount: Floats,
+    draw: Floats,
+    share: float,
+    amount_max: float,
+    outcome: NDArray[np.int8],
+    decided: NDArray[np.int8],
+    control: Bools,
+) -> None:
+    for at in range(len(risk)):
+        lack = _REVIEW if lacks[at] != 0 else _APPROVE
+        found = max(tier[at], lack, rules[at])
+        by = _TIER
+        if rules[at] > 0 and rules[at] == found:
+            by = _RULE
+        elif lack > 0 and lack == found:
+            by = _LACK
         # Only what the model alone stops: rules, lists and lacks are decisions of people, and stay.
-        alone = (tier > Outcome.APPROVE) & (evidence.rules == 0) & (lack == 0) & ~evidence.allow & ~evidence.block & ~np.isnan(risk)
-        control = alone & (evidence.amount <= policy.control.amount_max) & (evidence.draw < policy.control.share)
-    outcome = np.where(control, np.int8(Outcome.APPROVE), outcome)
-    decided = np.where(control, int(Decided.CONTROL), decided)
-    stands = np.maximum(evidence.firm, lack)
-    overridden = evidence.allow & (outcome > stands)
-    outcome = np.where(evidence.allow, stands, outcome)
-    decided = np.where(overridden, int(Decided.ALLOW), decided)
-    outcome = np.where(evidence.block, np.int8(Outcome.DECLINE), outcome)
-    decided = np.where(evidence.block, int(Decided.BLOCK), decided)
-    return Decisions(outcome.astype(np.int8), tier, risk, decided.astype(np.int8), cold, control)
+        alone = tier[at] > _APPROVE and rules[at] == 0 and lack == 0 and not allow[at] and not block[at] and risk[at] == risk[at]
+        control[at] = alone and amount[at] <= amount_max and draw[at] < share
+        if control[at]:
+            found, by = _APPROVE, _CONTROL
+        if allow[at]:
+            stands = max(firm[at], lack)
+            if found > stands:
+                by = _ALLOW
+            found = stands
+        if block[at]:
+            found, by = _DECLINE, _BLOCK
+        outcome[at], decided[at] = found, by
 
 
 def draw(experiment: str, key: str, secret: bytes) -> float:
@@ -124,3 +158,10 @@ def draw(experiment: str, key: str, secret: bytes) -> float:
     """
     digest = blake2b(f"{len(experiment)}:{experiment}{key}".encode(), digest_size=8, key=secret).digest()
     return (int.from_bytes(digest, "little") >> 11) / 2.0**53
+
+
+def warm() -> None:
+    """Run the kernel once, so that its machine code is ready."""
+    zeros, none = np.zeros(1), np.zeros(1, bool)
+    rank = np.zeros(1, np.int8)
+    decide(Evidence(zeros, rank, rank, zeros, none, none, np.zeros(1, np.uint8), zeros, zeros, zeros), DecisionPolicy(Policy()))

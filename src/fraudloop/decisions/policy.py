@@ -28,6 +28,8 @@ from fraudloop.errors import InputError
 
 Floats = NDArray[np.float64]
 
+_REVIEW: Final = np.int8(Outcome.REVIEW)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -60,12 +62,12 @@ class Policy:
 
     def tiers(self, scores: NDArray[np.float64]) -> NDArray[np.int8]:
         """The outcomes of n scores as the integers of `Outcome`, int8 [n]."""
-        out = np.full(len(scores), int(Outcome.APPROVE), np.int8)
+        # Nothing is above a threshold where there is no score.
+        out = (scores > self.review).view(np.int8) * _REVIEW
         if self.challenge is not None:
-            out[scores > self.challenge] = Outcome.CHALLENGE
-        out[scores > self.review] = Outcome.REVIEW
+            out[(scores > self.challenge) & (out == 0)] = Outcome.CHALLENGE
         out[scores > self.decline] = Outcome.DECLINE
-        out[np.isnan(scores)] = Outcome.REVIEW
+        out[scores != scores] = Outcome.REVIEW
         return out
 
     def to_dict(self) -> dict[str, float | None]:

@@ -225,6 +225,8 @@ def _teller(name: str, code: str, sentence: Sentence, unknown: str, make: Callab
 
     def tell(get: Get, contribution: float, share: float) -> Any:
         value = get(name)
+        if type(value) is float and value == value:
+            return make(code, sentence(get, value), contribution, name, share)
         if value is None or value != value:
             return make(MISSING, unknown, contribution, name, share)
         if isinstance(value, str):
@@ -325,6 +327,8 @@ class _Scribe:
 
 def _number(get: Get, name: str) -> float | None:
     value = get(name)
+    if type(value) is float:  # as nearly always: said apart because this is asked several times for each reason
+        return value if -math.inf < value < math.inf else None
     return value if isinstance(value, float | int) and math.isfinite(value) else None
 
 

@@ -71,6 +71,9 @@ _POWERS: Final = tuple(10**n for n in range(10))
 _FLOAT_POWERS: Final = tuple(float(10**n) for n in range(10))
 _WORD_CHARACTERS_MAX: Final = 64
 
+#: An amount as text with all its decimals is read at a glance up to so many characters: too few for a card number.
+_PLAIN_AMOUNT_CHARACTERS_MAX: Final = 12
+
 
 class Admission(msgspec.Struct, frozen=True):
     """row: the canonical transaction, or None if it was refused; refusals say why. notes: as `table.Admitted.notes`."""
@@ -255,6 +258,10 @@ class _Columns:
         """Minor units of an amount that is not plainly a float."""
         if type(amount) is int and 0 <= amount < 1_000_000_000:
             return int(amount * _POWERS[exponent])
+        if type(amount) is str and len(amount) <= _PLAIN_AMOUNT_CHARACTERS_MAX:
+            whole, _, part = amount.partition(".")
+            if len(part) == exponent and whole.isdigit() and part.isdigit() and amount.isascii():
+                return int(whole + part)
         return values.amount(scalar(amount), exponent, round_finer=self.shape.round_finer, negative=self.shape.negative)
 
     # --- the exact way ----------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """data: the folder of log, snapshots and index. name: the model in the store whose aliases are followed. features: the set whose
     features are always there, beside those of models and rules. rules, policy: what a new log begins with (later ones are published).
 
-    reason_budget_ms: time for the reasons of one batch. batch_max: payments decided together at most. queue_max: payments that may wait.
+    reason_budget_ms: from a payment's arrival on, until its reasons give way to the payments that wait. batch_max: payments decided together at most. queue_max: payments that may wait.
     queue_ms_max: how long they may have to wait, before new ones are sent away. flush_s_max: a flush that takes longer than this is a log
     that is gone. follow_s: seconds between two looks at the aliases of the store. snapshot_records: a snapshot is written after so many
     records. snapshot_s: and after so many seconds.
@@ -94,7 +94,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     features: str = "default"
     rules: str = "default"
     policy: str = "default"
-    reason_budget_ms: float = 2.0
+    reason_budget_ms: float = 5.0
     batch_max: int = 256
     queue_max: int = 4_096
     queue_ms_max: float = 12.0

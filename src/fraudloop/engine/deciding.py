@@ -31,9 +31,6 @@ Ints = NDArray[np.int64]
 #: Reasons of the model that an answer tells, beside rules, lists and lacks.
 TOP_REASONS: Final = 4
 
-#: Payments whose reasons are computed together before the clock is looked at again.
-_REASON_ROWS: Final = 32
-
 #: Why a service is degraded, as `InForce.why` and answers say it.
 NO_MODEL: Final = "no_model"
 NO_STATE: Final = "no_state"
@@ -67,6 +64,10 @@ class InForce:
     acting: CompiledRules = field(init=False, repr=False)
     #: By place of a live rule its id, and the reason that a hit gives.
     told: Mapping[int, tuple[str, Reason]] = field(init=False, repr=False)
+    #: What every decision says of what decided it: rules, policy, plan, build.
+    versions: tuple[str, str, str, str] = field(init=False, repr=False)
+    #: Of the number columns that the acting rules read: those of the vector, by their places there, and the names of the others.
+    read: tuple[Ints, Ints, tuple[tuple[int, str], ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         acting = self.rules if self.champion is not None or self.fallback is None else self.fallback
@@ -79,6 +80,11 @@ class InForce:
             if rule.state is State.LIVE
         }
         object.__setattr__(self, "told", told)
+        object.__setattr__(self, "versions", (acting.rules.hash[:16], self.policy_hash, self.plan, self.build))
+        numbers = acting.program.numbers
+        own = [at for at, name in enumerate(numbers) if name in self.places]
+        others = tuple((at, name) for at, name in enumerate(numbers) if name not in self.places)
+        object.__setattr__(self, "read", (np.array(own, np.int64), np.array([self.places[numbers[at]] for at in own], np.int64), others))
         object.__setattr__(self, "live", tuple((at, rule) for at, rule in enumerate(acting.rules.rules) if rule.state is State.LIVE))
 
     @property
@@ -123,14 +129,14 @@ class Judged:
         return out
 
 
-def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], vectors: Vectors) -> Judged:
-    """Decide n payments. rows: canonical. vectors: of the plan, as the fold gave them."""
+def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], vectors: Vectors, *, explained: bool = False) -> Judged:
+    """Decide n payments. rows: canonical. vectors: of the plan, as the fold gave them. explained: reasons of all will be asked for."""
     n = len(rows)
     values = vectors.values
     rules = in_force.acting
-    answers = rules.program.evaluate(rule_columns(rules, in_force, values, rows)) if rules.rules.rules else np.zeros((0, n), np.int8)
+    answers = rules.program.evaluate(_rule_columns(in_force, values, rows)) if rules.rules.rules else np.zeros((0, n), np.int8)
     verdicts = rules.verdicts(answers)
-    score, parts, draws = _scores(in_force, values, rows)
+    score, parts, draws = _scores(in_force, values, rows, explained)
     lacks = np.zeros(n, np.uint8)
     bases = [row["amount_base"] for row in rows]
     amounts = np.array([np.nan if base is None else base for base in bases], np.float64) / 100
@@ -158,14 +164,14 @@ def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], ve
     return Judged(decide(evidence, policy), verdicts, score, parts, lacks, listed, amounts, draws)
 
 
-def _scores(in_force: InForce, values: Floats, rows: Sequence[Row]) -> tuple[Floats, tuple[Part, ...], Floats | None]:
+def _scores(in_force: InForce, values: Floats, rows: Sequence[Row], explained: bool) -> tuple[Floats, tuple[Part, ...], Floats | None]:
     """Calibrated scores [n], NaN without a model; what each model read; the draws for the canary."""
     n = len(rows)
     champion, canary = in_force.champion, in_force.canary
     if champion is None:
         return np.full(n, np.nan), (), None
     if canary is None:
-        read = champion.read(in_force.features, values, rows)
+        read = champion.read(in_force.features, values, rows, explained=explained)
         return read.scored.scores, (Part("champion", champion, None, read),), None
     experiment = in_force.canary_experiment
     draws = np.array([np.nan if row["customer_id"] is None else draw(experiment, str(row["customer_id"]), in_force.secret) for row in rows])
@@ -176,25 +182,21 @@ def _scores(in_force: InForce, values: Floats, rows: Sequence[Row]) -> tuple[Flo
     ):
         places = np.flatnonzero(chosen)
         if len(places):
-            read = loaded.read(in_force.features, values[places], [rows[at] for at in places.tolist()])
+            read = loaded.read(in_force.features, values[places], [rows[at] for at in places.tolist()], explained=explained)
             score[places] = read.scored.scores
             parts.append(Part(slot, loaded, places, read))
     return score, tuple(parts), draws
 
 
-def rule_columns(rules: CompiledRules, in_force: InForce, values: Floats, rows: Sequence[Row]) -> Floats:
-    """The columns that a program reads, float64 [numbers + words + members, n]."""
-    program = rules.program
-    places = in_force.places
+def _rule_columns(in_force: InForce, values: Floats, rows: Sequence[Row]) -> Floats:
+    """The columns that the program of the acting rules reads, float64 [numbers + words + members, n]."""
+    program = in_force.acting.program
     out = np.empty((len(program.numbers) + len(program.words) + len(program.members), len(rows)))
-    at = 0
-    for name in program.numbers:
-        place = places.get(name)
-        if place is not None:
-            out[at] = values[:, place]
-        else:
-            out[at] = [np.nan if row.get(name) is None else float(row[name]) for row in rows]  # type: ignore[arg-type]
-        at += 1
+    own, places, others = in_force.read
+    out[own] = values.T[places]
+    for at, name in others:
+        out[at] = [np.nan if row.get(name) is None else float(row[name]) for row in rows]  # type: ignore[arg-type]
+    at = len(program.numbers)
     if len(program.words):
         # A word that no condition names is any number beyond those that they name.
         dictionary, other = program.dictionary, float(len(program.dictionary) + 1)
@@ -217,37 +219,38 @@ def rule_columns(rules: CompiledRules, in_force: InForce, values: Floats, rows: 
     return out
 
 
-def reasons_of(in_force: InForce, judged: Judged, values: Floats, left: Callable[[], bool]) -> list[list[Reason] | None]:
-    """The models' reasons of each payment, empty without a model; None where time ran out before. left: whether there is time.
+def reasons_of(in_force: InForce, judged: Judged, values: Floats, approved_max: int) -> list[list[Reason] | None]:
+    """The models' reasons of each payment, empty without a model; None of approved ones beyond `approved_max`.
 
-    Those that are not approved come first: somebody will read them.
+    Those that are not approved all have theirs: somebody will read them. Of the others those with the highest risk come first.
+    A model explains its payments together: its tables pass through the caches once.
     """
     n = len(judged.score)
     if not judged.parts:
         return [[] for _ in range(n)]
     out: list[list[Reason] | None] = [None] * n
     outcomes = judged.decisions.outcome
+    wanted = n if approved_max >= n else int(np.count_nonzero(outcomes > Outcome.APPROVE)) + max(0, approved_max)
+    if wanted == 0:
+        return out
+    told = np.ones(n, bool)
+    if wanted < n:
+        told[np.lexsort((-np.nan_to_num(judged.decisions.risk_score), -outcomes))[wanted:]] = False
     for part in judged.parts:
-        own = outcomes if part.rows is None else outcomes[part.rows]
-        order = np.argsort(-own, kind="stable")
-        stopped = int(np.count_nonzero(own > Outcome.APPROVE))
-        begin = 0
-        while begin < len(own):
-            if begin >= stopped and not left():
-                break
-            end = min(len(own), begin + _REASON_ROWS) if begin >= stopped else stopped
-            chosen = order[begin:end]
-            places = chosen if part.rows is None else part.rows[chosen]
-            for at, found in zip(places.tolist(), explain(in_force, part, chosen, values[places]), strict=True):
-                out[at] = found
-            begin = end
+        own = told if part.rows is None else told[part.rows]
+        chosen = np.flatnonzero(own)
+        if len(chosen) == 0:
+            continue
+        places = chosen if part.rows is None else part.rows[chosen]
+        for at, found in zip(places.tolist(), explain(in_force, part, chosen, values[places]), strict=True):
+            out[at] = found
     return out
 
 
 def explain(in_force: InForce, part: Part, chosen: Ints, values: Floats) -> list[list[Reason]]:
     """The model's reasons of the chosen rows of a part. values: their vectors."""
     loaded, read = part.loaded, part.read
-    found = loaded.explainer.explain_tables(read.tables, read.scored.by_member, chosen)
+    found = loaded.explainer.explain_tables(read.tables, read.scored, chosen)
     words = {name: [column[at] for at in chosen.tolist()] for name, column in read.words.items()}
     return loaded.writer.of_batch(Inputs(in_force.names, values, words), found.columns, found.contributions, TOP_REASONS)
 
@@ -262,7 +265,7 @@ def decisions_of(
     width = whole.shape[1] * 8
     raw = whole.tobytes()
     by = judged.by()
-    common = (in_force.acting.rules.hash[:16], in_force.policy_hash, in_force.plan, in_force.build)
+    common = in_force.versions
     why, control = in_force.why, in_force.policy.control
     scores = [None if score != score else score for score in judged.score.tolist()]
     risks = [None if risk != risk else risk for risk in made.risk_score.tolist()]

@@ -20,6 +20,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudloop.domain.outcome import Outcome
 from fraudloop.door.row import Row, same_body
 from fraudloop.engine.beside import Beside
 from fraudloop.engine.deciding import InForce, decisions_of, judge, reasons_of
@@ -48,6 +49,13 @@ _COST_WEIGHT: Final = 0.1
 
 #: And one batch counts for at most so many times the mean before it.
 _COST_RISE_MAX: Final = 4.0
+
+#: A batch of so many is decided as cheaply as a larger one; and how long a flush is waited for that smaller ones may grow.
+_ENOUGH: Final = 64
+_FLUSH_S_SHORT: Final = 0.003
+
+#: So few payments have their reasons together for hardly more than one of them.
+_REASON_ROWS: Final = 16
 
 
 class Ticket(Protocol):
@@ -146,8 +154,8 @@ class Counters:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """batch_max: payments decided together. queue_max, queue_ns_max: that may wait, and the time that they may be going to. flush_s_max: of
-    a flush, before the disk counts as gone. reason_ns_max: for the reasons of a batch; less the larger it is, and nothing (but
-    for who is not approved) from half of batch_max on."""
+    a flush, before the disk counts as gone. reason_ns_max: from the arrival of the first payment of a batch
+    until the reasons of approved ones are given up."""
 
     batch_max: int = 256
     queue_max: int = 4_096
@@ -177,8 +185,9 @@ class Engine:
         self.beside = Beside()
         #: Why nothing new may be decided, None while it may be; what was decided is answered still.
         self.halted: UnavailableError | None = None
-        #: What a payment has cost lately, in nanoseconds.
+        #: What a payment has cost lately, and the reasons of one in a batch of some, in nanoseconds.
         self.cost_ns = 50_000.0
+        self.reason_ns = 20_000.0
         self._files: Files = log.files
         self._wake = wake
         self._failed: FraudloopError | None = None
@@ -256,6 +265,17 @@ class Engine:
         """Whether a step would do something now: not while the disk has more under way than it may, nor after the epoch has ended."""
         return self._failed is None and bool(self.commands or (self.queue and len(self.flights) < FLIGHTS_MAX))
 
+    @property
+    def ripe(self) -> bool:
+        """Whether a batch should begin now rather than after the flush that is under way.
+
+        A flush takes less time than a batch: who waits for it is answered a whole batch sooner, and requests that come meanwhile are read.
+        Only when it takes long, or enough wait, the next batch is decided beside it.
+        """
+        if not self.busy or self.commands or not self.flights:
+            return self.busy
+        return len(self.queue) >= _ENOUGH or time.monotonic() - self.flusher.since > _FLUSH_S_SHORT
+
     def _turn(self) -> None:
         while self.commands and self._failed is None:
             self._change(self.commands.popleft())
@@ -268,7 +288,8 @@ class Engine:
             return
         begin = time.thread_time_ns()
         self._taken = tickets
-        fresh = self._taken = self._fresh(tickets)
+        fresh, fingerprints = self._fresh(tickets)
+        self._taken = fresh
         at_ids = time.thread_time_ns()
         if not fresh:
             return
@@ -283,12 +304,9 @@ class Engine:
         events = state.events(rows, received)
         vectors = state.fold.step(events)
         at_fold = time.thread_time_ns()
-        judged = judge(in_force, rows, received, vectors)
+        judged = judge(in_force, rows, received, vectors, explained=self._approved_max(fresh, 0) >= len(fresh))
         at_judge = time.thread_time_ns()
-        # Large batches are what load looks like: reasons of approvals give way before a payment is sent away.
-        ease = max(0.0, 1.0 - 2.0 * len(fresh) / self.limits.batch_max)
-        until = time.perf_counter_ns() + int(self.limits.reason_ns_max * ease)
-        told = reasons_of(in_force, judged, vectors.values, lambda: time.perf_counter_ns() < until)
+        told = reasons_of(in_force, judged, vectors.values, self._approved_max(fresh, int(np.count_nonzero(judged.decisions.outcome > Outcome.APPROVE))))
         at_reasons, now = time.thread_time_ns(), time.perf_counter_ns()
         made = decisions_of(in_force, judged, vectors, told, [(now - ticket.arrived_ns) // 1_000 for ticket in fresh])
         records = state.records(
@@ -300,7 +318,7 @@ class Engine:
         except FraudloopError as error:
             self._end(error, fresh)
             return
-        state.note(first, records, *self.log.place)
+        state.note(first, records, *self.log.place, payments=fingerprints)
         state.chain = self.log.digest
         flight = Flight(self.log.next_lsn, fresh, records)
         for at, ticket in enumerate(fresh):
@@ -314,9 +332,25 @@ class Engine:
         self.cost_ns += _COST_WEIGHT * (min((at_append - begin) / len(tickets), _COST_RISE_MAX * self.cost_ns) - self.cost_ns)
         if self.counters.batches % SAMPLED == 0:
             self.counters.features(vectors.values)
-        self.counters.deferred += told.count(None)
+        deferred = told.count(None)
+        self.counters.deferred += deferred
+        if (explained := len(fresh) - deferred) > _REASON_ROWS:
+            self.reason_ns += _COST_WEIGHT * ((at_reasons - at_judge) / explained - self.reason_ns)
         self._count(len(fresh), (("ids", at_ids - begin), ("fold", at_fold - at_ids), ("judge", at_judge - at_fold),
                                  ("reasons", at_reasons - at_judge), ("records", at_records - at_reasons), ("append", at_append - at_records)))  # fmt: skip
+
+    def _approved_max(self, fresh: Sequence[Ticket], stopped: int) -> int:
+        """How many approved payments of a batch may have their reasons before the answer. stopped: those that have them anyway.
+
+        What the first of them has waited already is taken from the time: under load reasons give way before a payment is sent away.
+        """
+        waited = time.perf_counter_ns() - fresh[0].arrived_ns
+        left = self.limits.reason_ns_max - waited
+        if left <= 0:
+            return 0
+        if len(fresh) <= _REASON_ROWS:
+            return len(fresh)
+        return int(left / self.reason_ns) - stopped
 
     def _change(self, command: Command) -> None:
         try:
@@ -393,14 +427,17 @@ class Engine:
             out.append(newest)
         return out
 
-    def _fresh(self, tickets: Sequence[Ticket]) -> list[Ticket]:
-        """Those that were not told before; the others are answered as they were, wait for the first, or are in conflict."""
+    def _fresh(self, tickets: Sequence[Ticket]) -> tuple[list[Ticket], Ints]:
+        """Those that were not told before, and the fingerprints of their ids; the others are answered as they were, wait for the first, or
+        are in conflict."""
         ids = [str(ticket.row["transaction_id"]) for ticket in tickets]
-        known = self.state.known.get(self.state.fingerprints(ids)).tolist()
+        fingerprints = self.state.fingerprints(ids)
+        known = self.state.known.get(fingerprints).tolist()
         out: list[Ticket] = []
         here: dict[str, Ticket] = {}
         later: list[tuple[Ticket, Ticket]] = []
         done = 0
+        kept: list[int] = []
         try:
             for name, lsn, ticket in zip(ids, known, tickets, strict=True):
                 if name in here:
@@ -415,6 +452,7 @@ class Engine:
                 else:
                     here[name] = ticket
                     out.append(ticket)
+                    kept.append(done)
                 done += 1
         except Exception:
             self._taken = [*out, *(ticket for ticket, _ in later), *tickets[done:]]
@@ -424,7 +462,7 @@ class Engine:
             for ticket, first in later:
                 if self._same(ticket, first.row):
                     self.queue.appendleft(ticket)
-        return out
+        return out, fingerprints if len(out) == len(tickets) else fingerprints[kept]
 
     def _answered(self, ticket: Ticket, lsn: int) -> bool:
         """Answer from the log; False if the record there is of another id with the same fingerprint."""

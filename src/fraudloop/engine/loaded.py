@@ -55,8 +55,9 @@ class Loaded:
     def short(self) -> str:
         return self.hash[:SHORT]
 
-    def read(self, plan: FeatureSet, vectors: Floats, rows: Sequence[Row]) -> Read:
-        """Score payments: features by the hash of their definition, further numbers and words from the rows."""
+    def read(self, plan: FeatureSet, vectors: Floats, rows: Sequence[Row], *, explained: bool = False) -> Read:
+        """Score payments: features by the hash of their definition, further numbers and words from the rows. explained: as in
+        `Model.score_tables`."""
         places, others = self._places_of(plan)
         values: Floats
         if others:
@@ -69,7 +70,7 @@ class Loaded:
             values = vectors[:, places]
         words = {name: [_word(row.get(name)) for row in rows] for name in self.words}
         tables = self.model.tables(Inputs(self._in_order(others), values, words))
-        return Read(tables, self.model.score_tables(tables), words)
+        return Read(tables, self.model.score_tables(tables, explained=explained), words)
 
     def _in_order(self, others: tuple[str, ...]) -> tuple[str, ...]:
         if not others:
@@ -106,7 +107,7 @@ def load(bundle: Bundle, units: dict[str, str] | None = None) -> Loaded:
         inputs = Inputs(model.numbers, np.zeros((rows, len(model.numbers))), {name: [None] * rows for name in model.words})
         tables = model.tables(inputs)
         scored = model.score_tables(tables)
-        loaded.explainer.explain_tables(tables, scored.by_member, np.arange(rows))
+        loaded.explainer.explain_tables(tables, scored, np.arange(rows))
     return loaded
 
 

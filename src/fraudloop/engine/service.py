@@ -721,7 +721,7 @@ def warm(state: State, in_force: InForce) -> None:
         events = scratch.events(rows, times)
         vectors = scratch.fold.step(events)
         judged = judge(in_force, rows, times, vectors)
-        told = reasons_of(in_force, judged, vectors.values, lambda: True)
+        told = reasons_of(in_force, judged, vectors.values, len(rows))
         records = scratch.records(rows, events, times, decisions_of(in_force, judged, vectors, told, times))
         decode_all([encode(record) for record in records])
         scratch.known.put(scratch.fingerprints([str(row["transaction_id"]) for row in rows]), np.arange(size))

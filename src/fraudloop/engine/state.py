@@ -104,8 +104,16 @@ class State:
         self.note(group.first_lsn, records, group.segment, group.offset, skip)
         self._absorb(records[skip:])
 
-    def note(self, first_lsn: int, records: Sequence[Record], segment: str, offset: int, skip: int = 0) -> None:
-        """Where a group lies, and the ids in it; what the records change is for `_absorb`, or was done live."""
+    def note(
+        self, first_lsn: int, records: Sequence[Record], segment: str, offset: int, skip: int = 0, payments: NDArray[np.int64] | None = None
+    ) -> None:
+        """Where a group lies, and the ids in it; what the records change is for `_absorb`, or was done live. payments: the fingerprints of
+        all records, where they are payments and these are known."""
+        if payments is not None:
+            self.positions.add(first_lsn, segment, offset)
+            self.known.put(payments, np.arange(first_lsn, first_lsn + len(records)))
+            self.next_lsn = first_lsn + len(records)
+            return
         if not skip:
             self.positions.add(first_lsn, segment, offset)
         ids, lsns = [], []

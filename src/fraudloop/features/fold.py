@@ -99,6 +99,7 @@ class Fold:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self._width = len(plan.names)
         self._arena = _Arena((at.C_BLOCKS + int(plan.general[at.G_RESERVE]) * 3) * 8)
         self._arena.words[at.C_TOP] = at.C_BLOCKS
         self._table = np.zeros((4096, at.T_WORDS), dtype=np.int64)
@@ -134,7 +135,7 @@ class Fold:
         """
         n = events.transactions
         if out is None:
-            out = Vectors(np.empty((n, len(self.plan.names))), np.zeros(n, np.uint8), np.zeros(n, np.uint32))
+            out = Vectors(np.empty((n, self._width)), np.zeros(n, np.uint8), np.zeros(n, np.uint32))
         columns = self._columns_of(events)
         # The kernel reads and writes through plain pointers: what it is told of shapes must be so.
         rows = len(events)
@@ -146,7 +147,7 @@ class Fold:
             _checked(events.numbers, np.int64, (rows, len(events.number_names))),
         )
         for filled, dtype, shape in (
-            (out.values, np.float64, (n, len(self.plan.names))),
+            (out.values, np.float64, (n, self._width)),
             (out.status, np.uint8, (n,)),
             (out.approximate, np.uint32, (n,)),
         ):

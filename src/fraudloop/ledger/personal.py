@@ -284,9 +284,8 @@ class Sealing:
     def to_record_row(self, row: Row) -> tuple[tuple[Value, ...], bytes]:
         """The public values in order, and the personal ones as bytes that are not sealed yet. row: its values in the order of `columns`."""
         values = list(row.values())
-        personal = []
+        personal = [values[at] for at in self.places]
         for at in self.places:
-            personal.append(values[at])
             values[at] = None
         return tuple(values), _encode(personal)
 

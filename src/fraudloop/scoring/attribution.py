@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fraudloop.errors import BundleError
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.inputs import Inputs
-from fraudloop.scoring.model import Member, Model
+from fraudloop.scoring.model import Member, Model, Scored
 from fraudloop.scoring.network import NetworkScorer
 from fraudloop.scoring.scorers import LinearScorer
 from fraudloop.scoring.tree_shap import TreeShap, adds_up, gather, row_sums, tree_shap
@@ -60,6 +60,8 @@ class _Part:
     member: Member
     explain: _Explain
     place: NDArray[np.int64]
+    #: Of a member whose contributions may come with its margins.
+    base: float = 0.0
 
 
 class Explainer:
@@ -85,7 +87,7 @@ class Explainer:
             explain, methods[member.name] = _explain_of(member)
             steps = self.model.preprocessings[member.preprocessing].steps
             place = np.array([where[step.column] for step in steps for _ in step.outputs], np.int64)
-            self._parts.append(_Part(member, explain, place))
+            self._parts.append(_Part(member, explain, place, member.scorer.base if isinstance(member.scorer, NetworkScorer) else 0.0))
         self.method = methods
 
     def explain(self, inputs: Inputs) -> Attribution:
@@ -93,25 +95,28 @@ class Explainer:
         return self.explain_tables(self.model.tables(inputs))
 
     def explain_tables(
-        self, tables: Mapping[str, Floats], by_member: Mapping[str, Floats] | None = None, rows: NDArray[np.int64] | None = None
+        self, tables: Mapping[str, Floats], scored: Scored | None = None, rows: NDArray[np.int64] | None = None
     ) -> Attribution:
         """The same of rows that are preprocessed already (`Model.tables`).
 
-        by_member: the margins of the same rows by member, where they are known (`Model.score_tables`). rows: the places of the
-        rows that are asked for, in that order; all without it.
+        scored: what the same rows were found to score, where that is known (`Model.score_tables`). rows: the places of the rows that
+        are asked for, in that order; all without it.
         """
-        if rows is not None:
+        by_member = {} if scored is None else scored.by_member
+        made = {} if scored is None else scored.contributions
+        if rows is not None and len(rows) < len(next(iter(tables.values()))):
             tables = {name: table[rows] for name, table in tables.items()}
-            by_member = by_member and {name: margins[rows] for name, margins in by_member.items()}
+            by_member = {name: margins[rows] for name, margins in by_member.items()}
+            made = {name: values[rows] for name, values in made.items()}
         n = len(next(iter(tables.values())))
         out, known = np.zeros((n, len(self.columns))), {}
         whole = sum(part.member.weight for part in self._parts)
         for part in self._parts:
             name, x = part.member.name, tables[part.member.preprocessing]
-            known[name] = mine = by_member[name] if by_member is not None else part.member.scorer.margins(x)
-            by_output, base = part.explain(x)
+            known[name] = mine = by_member[name] if name in by_member else part.member.scorer.margins(x)
+            by_output, base = (made[name], part.base) if name in made else part.explain(x)
             gather(by_output, part.place, part.member.weight / whole, out)
-            if not adds_up(by_output, np.broadcast_to(base, n).copy(), mine, _MARGIN_TOLERANCE):
+            if not adds_up(by_output, np.full(n, base), mine, _MARGIN_TOLERANCE):
                 raise BundleError(f"member {name!r}: its contributions do not add up to its margin")
         # As the model adds them up, to the last bit.
         margin = self.model.mean(known)

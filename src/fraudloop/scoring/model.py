@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudloop.scoring.calibration import Calibration
 from fraudloop.scoring.inputs import Inputs
+from fraudloop.scoring.network import NetworkScorer
 from fraudloop.scoring.preprocessing import Preprocessing
 from fraudloop.scoring.scorers import Scorer
 
@@ -26,11 +27,13 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Of n rows. scores: calibrated, float64 [n]. margins: log-odds before calibration. by_member: each member's margins."""
+    """Of n rows. scores: calibrated, float64 [n]. margins: log-odds before calibration. by_member: each member's margins. contributions: of
+    members that were asked for them together with their margins, float64 [n, outputs of their preprocessing]."""
 
     scores: NDArray[np.float64]
     margins: NDArray[np.float64]
     by_member: Mapping[str, NDArray[np.float64]]
+    contributions: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,18 @@ class Model:
         """
         return {name: self.preprocessings[name].apply(inputs) for name in dict.fromkeys(m.preprocessing for m in self.members)}
 
-    def score_tables(self, tables: Mapping[str, NDArray[np.float64]]) -> Scored:
-        """Scores of rows that are preprocessed already."""
-        by_member = {member.name: member.scorer.margins(tables[member.preprocessing]) for member in self.members}
+    def score_tables(self, tables: Mapping[str, NDArray[np.float64]], *, explained: bool = False) -> Scored:
+        """Scores of rows that are preprocessed already. explained: reasons of all of them will be asked for; a network then gives
+        its contributions in the pass that gives its margins."""
+        by_member, contributions = {}, {}
+        for member in self.members:
+            x = tables[member.preprocessing]
+            if explained and isinstance(member.scorer, NetworkScorer):
+                by_member[member.name], contributions[member.name] = member.scorer.explained(x)
+            else:
+                by_member[member.name] = member.scorer.margins(x)
         margins = self.mean(by_member)
-        return Scored(self.calibration.apply(margins), margins, by_member)
+        return Scored(self.calibration.apply(margins), margins, by_member, contributions)
 
     def mean(self, by_member: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """The margins of the model from those of its members, float64 [n]."""

@@ -6,6 +6,7 @@ routine than many, with other last bits: a lone row goes in twice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from fraudloop.errors import BundleError
 #: Rows given to ONNX Runtime at once, so that its working memory does not follow the table.
 _ROWS: Final = 4_096
 
+_YES: Final = np.array([True])
 _OUTPUTS: Final = {"margin", "contributions", "base"}
 
 
@@ -46,25 +48,29 @@ class NetworkScorer:
     @property
     def base(self) -> float:
         """The margin of the mean training row."""
-        return float(self._run("base", np.zeros((2, self._columns)))[0])
+        return float(self._run(("base",), np.zeros((2, self._columns)))[0][0])
 
     def margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self._all("margin", x, (0,))
+        parts = [self._run(("margin",), x[start : start + _ROWS])[0] for start in range(0, len(x), _ROWS)]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0), *parts])
 
     def contributions(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """What each column adds to the margin of the mean training row, float64 [n, columns]."""
-        return self._all("contributions", x, (0, self._columns))
+        return self.explained(x)[1]
 
-    def _all(self, output: str, x: NDArray[np.float64], empty: tuple[int, ...]) -> NDArray[np.float64]:
-        parts = [self._run(output, x[start : start + _ROWS]) for start in range(0, len(x), _ROWS)]
-        return np.concatenate(parts) if parts else np.empty(empty)
+    def explained(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Margins and contributions in one pass, each with the bits that it has by itself."""
+        parts = [self._run(("margin", "contributions"), x[start : start + _ROWS]) for start in range(0, len(x), _ROWS)]
+        if len(parts) == 1:
+            return parts[0][0], parts[0][1]
+        if not parts:
+            return np.empty(0), np.empty((0, self._columns))
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
-    def _run(self, output: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        rows = x.astype(np.float32)
-        if len(rows) == 1:
-            return self._run(output, np.repeat(x, 2, axis=0))[:1]
-        given = {self._input: rows}
-        if output == "contributions":
-            given["explain"] = np.array([True])
-        found: NDArray[np.float64] = self._session.run([output], given)[0].astype(np.float64)
-        return found
+    def _run(self, outputs: Sequence[str], x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        if len(x) == 1:
+            return [found[:1] for found in self._run(outputs, np.repeat(x, 2, axis=0))]
+        given = {self._input: x.astype(np.float32)}
+        if "contributions" in outputs:
+            given["explain"] = _YES
+        return [found.astype(np.float64) for found in self._session.run(outputs, given)]

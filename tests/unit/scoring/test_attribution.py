@@ -201,7 +201,7 @@ def test_tables_are_made_once_for_scores_and_for_the_reasons_of_some_rows(algori
     assert scored.scores.tobytes() == model.score(rows).tobytes()
     assert scored.margins.tobytes() == model.margins(rows).tobytes() == whole.margin.tobytes()
     asked = np.array([30, 3, 4])
-    for known in (None, scored.by_member):
+    for known in (None, scored):
         some = explainer.explain_tables(tables, known, asked)
         assert some.contributions.tobytes() == whole.contributions[asked].tobytes()
         assert some.margin.tobytes() == whole.margin[asked].tobytes()
