@@ -168,6 +168,16 @@ def test_a_killed_worker_is_started_again_and_goes_on(served: Served) -> None:
     assert "fraudloop_log_bytes 0.0" not in served.ask("GET", "/metrics")[1]["text"]
 
 
+def test_the_family_is_of_one_session_so_that_the_worker_gets_what_the_others_leave(served: Served) -> None:
+    """Linux shares a core out between sessions first, whatever the priorities within them: a worker with a session of its own took an eighth of
+    the scorer's core under load, and every payment waited for it."""
+    family = [served.process.pid, *served.children()]
+    assert {os.getsid(pid) for pid in family} == {os.getsid(served.process.pid)}
+    assert len({os.getpgid(pid) for pid in family}) == len(family), "Ctrl-C in a terminal is for the supervisor alone"
+    [worker] = [pid for pid, role in served.children().items() if role == "worker"]
+    assert os.sched_getscheduler(worker) == os.SCHED_IDLE
+
+
 def test_it_ends_as_one_and_the_state_is_that_of_the_log(served: Served) -> None:
     assert served.stop() == 0
     assert clean_state(served.data).next_lsn == len(records(served.data)) and len(payments(served.data)) == 82

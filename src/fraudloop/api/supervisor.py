@@ -105,8 +105,10 @@ class Supervisor:
     async def _start(self, role: str) -> Child:
         ready, told = os.pipe()
         command = self._command(role, self._listener.fileno(), told)
+        # A group of its own, so that Ctrl-C in a terminal is for the supervisor alone; but of its session: Linux shares a core out between
+        # sessions first, and a worker that is to get what the scorer leaves would get half.
         process = await asyncio.create_subprocess_exec(
-            *command, pass_fds=(self._listener.fileno(), told), env=None if self._environment is None else dict(self._environment), start_new_session=True
+            *command, pass_fds=(self._listener.fileno(), told), env=None if self._environment is None else dict(self._environment), process_group=0
         )  # fmt: skip
         os.close(told)
         child = Child(role, process, time.monotonic())

@@ -155,7 +155,7 @@ class Worker:
         try:
             if self._indexer is None:
                 self._index = open_index(self.config)
-                self._indexer = Indexer(self._files, self._index, key=self.key, begin=begin_of(self._files))
+                self._indexer = Indexer(self._files, self._index, key=self.key, begin=begin_of(self._files), patient=True)
             done = self._indexer.step(_RECORDS)
             if done or not self._indexed_lsn:
                 assert self._index is not None

@@ -323,11 +323,16 @@ class Lag:
 class Indexer:
     """Fills an index from a log, from the watermark on; one at a time for an index. It may be killed at any point.
 
-    files: of the log. key: of the id hash. begin: what stands at the log's first LSN where retention has removed what was before.
+    files: of the log. key: of the id hash. begin: what stands at the log's first LSN where retention has removed what was before. patient:
+    beside a writer, whose own flushes are waited for.
     """
 
-    def __init__(self, files: Files, index: Index, *, key: bytes = DEFAULT_KEY, begin: Standing | None = None) -> None:
-        self._files, self._index, self._key = files, index, key
+    def __init__(
+        self, files: Files, index: Index, *, key: bytes = DEFAULT_KEY, begin: Standing | None = None, patient: bool = False
+    ) -> None:
+        self._files, self._index, self._key, self._patient = files, index, key, patient
+        #: Groups that were read and may not be on disk yet.
+        self._ahead: list[Group] = []
         self._begin = begin or Standing()
         self._reader: Reader | None = None
         self._reading = Reading(self._begin, (), key)
@@ -335,29 +340,39 @@ class Indexer:
         self._log_id = ""
 
     def step(self, records: int = INDEX_BATCH_RECORDS) -> int:
-        """Index at least so many records, if there are so many; how many were. 0: it has caught up.
+        """Index at least so many records, if there are so many; how many were. 0: it has caught up, or what is left was appended just now.
 
         LedgerError: the log is not the one that was indexed, or was cut: `fraudloop ledger reindex` makes the index anew.
         """
         reader = self._open()
         if reader is None:
             return 0
-        after = self._mark.next_lsn if self._mark is not None else reader.next_lsn
-        groups, count = [], 0
-        for group in reader.read():
-            groups.append(group)
-            count += group.next_lsn - max(group.first_lsn, after)
-            if count >= records:
-                break
+        after = self._mark.next_lsn if self._mark is not None else self._ahead[0].first_lsn if self._ahead else reader.next_lsn
+        groups = list(self._ahead)
+        if not groups or groups[-1].next_lsn - after < records:
+            for group in reader.read():
+                groups.append(group)
+                if group.next_lsn - after >= records:
+                    break
         if not groups:
             return 0
-        # What was read may not be on disk yet, and a power failure must not leave the index ahead of its log.
-        self._files.sync(groups[-1].segment)
+        # A power failure must not leave the index ahead of its log. A later group tells what was on disk when it was written; asking
+        # the disk would hold up the writer's own flush.
+        durable = max(group.durable_lsn for group in groups)
+        ready = [group for group in groups if group.next_lsn <= durable]
+        if not ready:
+            if self._patient and self._mark is not None and len(groups) > len(self._ahead):
+                self._ahead = groups
+                return 0
+            self._files.sync(groups[-1].segment)
+            ready = groups
+        self._ahead = groups[len(ready) :]
+        groups, count = ready, ready[-1].next_lsn - after
         rows = self._reading.rows(groups, after)
         newest = max([p.received_us for p in rows.payments] or [0])
         received = max(newest, self._mark.received_us if self._mark else 0)
         mark = Watermark(
-            self._log_id, groups[-1].next_lsn, reader.digest.hex(), self._reading.standing.encode().decode(), received
+            self._log_id, groups[-1].next_lsn, groups[-1].digest.hex(), self._reading.standing.encode().decode(), received
         )  # fmt: skip
         self._index.write(rows, mark, after if self._mark is not None else -1)
         self._mark = mark

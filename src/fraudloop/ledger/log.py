@@ -53,13 +53,16 @@ _READ_BYTES: Final = max(4 * 1024 * 1024, 2 * LOG_GROUP_BYTES_MAX)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Records that were appended together. first_lsn: of the first of them. segment, offset: where they lie."""
+    """Records that were appended together. first_lsn: of the first of them. segment, offset: where they lie. durable_lsn: everything
+    below it was on disk when the group was written. digest: of the group and all before it."""
 
     first_lsn: int
     epoch: int
     records: tuple[bytes, ...]
     segment: str = ""
     offset: int = 0
+    durable_lsn: int = 0
+    digest: bytes = b""
 
     @property
     def next_lsn(self) -> int:
@@ -305,7 +308,7 @@ class Reader:
                 records = decode_records(data, header, self._digest, at)
                 if records is None:
                     break
-                group = Group(header.first_lsn, header.epoch, tuple(records), name, self._offset)
+                group = Group(header.first_lsn, header.epoch, tuple(records), name, self._offset, header.durable_lsn, header.digest)
                 at += header.group_bytes
                 self._offset += header.group_bytes
                 self._digest = header.digest
