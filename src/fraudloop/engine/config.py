@@ -94,7 +94,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     features: str = "default"
     rules: str = "default"
     policy: str = "default"
-    reason_budget_ms: float = 5.0
+    reason_budget_ms: float = 8.0
     batch_max: int = 256
     queue_max: int = 4_096
     queue_ms_max: float = 12.0
