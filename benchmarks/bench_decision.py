@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import cProfile
 import itertools
 import os
@@ -18,23 +19,23 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from benchmarks.bench_service import QUICK, Sizes, bodies, history, store_with_bundle, write_rules
+from benchmarks.bench_service import QUICK, Sizes, bodies, store_with_bundle, write_rules
 from benchmarks.tables import show
 from fraudloop.api.backing import Backing
 from fraudloop.api.http import Connection, Server
 from fraudloop.api.lines import Lines
 from fraudloop.api.scorer import Parts, Scorer
 from fraudloop.clock import SystemClock
+from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.door.identity import DEFAULT_KEY
 from fraudloop.door.pan import TokenKey
 from fraudloop.door.rates import RateTable
 from fraudloop.door.row import RowDoor
 from fraudloop.door.shape import Shape
-from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.service import Service
 from fraudloop.errors import FraudloopError
@@ -89,7 +90,12 @@ class Asking:
 
     def __init__(self, folder: Path, sizes: Sizes, loop: asyncio.AbstractEventLoop) -> None:
         config = ServeConfig(
-            data=str(folder / "data"), rules=str(write_rules(folder / "rules.toml")), name="fraud", reason_budget_ms=1e6, queue_ms_max=1e6, batch_max=1_024
+            data=str(folder / "data"),
+            rules=str(write_rules(folder / "rules.toml")),
+            name="fraud",
+            reason_budget_ms=1e6,
+            queue_ms_max=1e6,
+            batch_max=1_024,
         )
         config.log.mkdir(parents=True)
         clock = SystemClock()
@@ -101,19 +107,24 @@ class Asking:
         tokens = TokenKey()
         self.backing = Backing(self.service, tokens, lambda: None)
         self.engine = self.service.engine
-        self.lines = Lines(os.open(os.devnull, os.O_WRONLY), every=1)
-        engine = self.engine
+        self.sink = os.open(os.devnull, os.O_WRONLY)
+        self.lines = Lines(self.sink, every=1)
         app = Scorer(
-            Parts(engine=engine, door=RowDoor(Shape(), RateTable.sample(), tokens), clock=clock, health=self.backing.health, stats=self.backing.stats, lines=self.lines),
+            Parts(engine=self.engine, door=RowDoor(Shape(), RateTable.sample(), tokens), clock=clock, health=self.backing.health, stats=self.backing.stats, lines=self.lines),
             loop,
         )  # fmt: skip
-        app._scheduled = True
         for name in self.service.engine.state.plans:
             app.answers.plan(name[:16], self.service.plan_names(name[:16]))
         self.server = Server(app)
         app.listen(self.server)
         self.connections: list[Connection] = []
         self.bodies: Iterator[bytes] = bodies(CUSTOMERS)
+
+    def close(self) -> None:
+        """Let go of log and lines."""
+        self.service.close()
+        self.lines.close()
+        os.close(self.sink)
 
     def batch(self, rows: int) -> dict[str, float]:
         """Ask, decide, answer; nanoseconds of processor time by phase."""
@@ -137,15 +148,15 @@ class Asking:
                 "answer": float(end - decided), "all": float(end - begin)}  # fmt: skip
 
 
-def main(quick: bool = False, profile: int = 0, quantile: float = 0.5) -> dict[str, object]:
-    """Print the table, µs a decision. quantile: of the batches; a small one is what a machine does while nobody disturbs it."""
+def main(quick: bool = False, profile: int = 0, quantile: float = 0.5, batches_max: int = 10_000) -> dict[str, object]:
+    """Print the table, µs a decision. quantile: of the batches; a small one is what a machine does while nobody disturbs it.
+    batches_max: of each size."""
     sizes = QUICK if quick else Sizes()
     Path("out").mkdir(exist_ok=True)
-    loop = asyncio.new_event_loop()
-    with tempfile.TemporaryDirectory(dir="out") as name:
+    with contextlib.closing(asyncio.new_event_loop()) as loop, tempfile.TemporaryDirectory(dir="out") as name:
         asking = Asking(Path(name), sizes, loop)
-        for rows in (*BATCHES, 128, 128, 128):
-            for _ in range(20):
+        for rows in BATCHES:
+            for _ in range(min(40, batches_max)):
                 asking.batch(rows)
         if profile:
             profiler = cProfile.Profile()
@@ -153,14 +164,14 @@ def main(quick: bool = False, profile: int = 0, quantile: float = 0.5) -> dict[s
             for _ in range(max(20, 20_000 // profile)):
                 asking.batch(profile)
             profiler.disable()
-            pstats.Stats(profiler).sort_stats("tottime").print_stats(60)
+            asking.close()
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
             return {}
         found: dict[int, dict[str, float]] = {}
         for rows in BATCHES:
-            taken = [asking.batch(rows) for _ in range(max(30, (2_000 if quick else 10_000) // rows))]
+            taken = [asking.batch(rows) for _ in range(min(batches_max, max(30, (2_000 if quick else 10_000) // rows)))]
             found[rows] = {name: float(np.quantile([one[name] for one in taken], quantile)) / rows / 1e3 for name in taken[0]}
-        asking.service.close()
-        asking.lines.close()
+        asking.close()
     names = list(found[1])
     show("A decision without sockets and flush, µs", ("", *(f"batch of {rows}" for rows in BATCHES)), [[n, *(f"{found[rows][n]:.1f}" for rows in BATCHES)] for n in names])  # fmt: skip
     return {str(rows): {f"{n.replace(' ', '_')}_us": round(v, 2) for n, v in found[rows].items()} for rows in BATCHES}

@@ -239,6 +239,38 @@ def test_what_is_indexed_was_synced_so_that_no_power_failure_leaves_the_index_ah
         assert Indexer(found, index).step() == 0
 
 
+def test_beside_a_writer_it_waits_for_the_writers_own_flushes(index: Index) -> None:
+    """A flush that it asked for would hold up those of the writer, and every answer with them."""
+    files = SimulatedFiles()
+    log = Log.open(files)
+    asked: list[str] = []
+    sync = files.sync
+
+    def watched(name: str) -> None:
+        asked.append(name)
+        sync(name)
+
+    files.sync = watched  # type: ignore[method-assign]
+    indexer = Indexer(files, index, patient=True)
+    parts = [[encode(record) for record in RECORDS[at : at + 40]] for at in (0, 40, 80)]
+    log.append(log.epoch, parts[0])
+    log.flush()
+    assert indexer.step() == 40, "what there was before is not waited for"
+    asked.clear()
+    log.append(log.epoch, parts[1])
+    assert indexer.step() == 0
+    log.flush()
+    asked.clear()
+    log.append(log.epoch, parts[2])
+    assert indexer.step() == 40 and index.watermark().next_lsn == 80, "a later group tells that this one is on disk"  # type: ignore[union-attr]
+    assert not asked
+    assert indexer.step() == 40 and asked, "where nothing follows, the disk is asked"
+    assert indexer.step() == 0
+    whole = MemoryIndex()
+    Indexer(files, whole).catch_up()
+    assert everything(index) == everything(whole) and index.watermark() == whole.watermark()
+
+
 def test_a_watermark_survives_as_it_was(index: Index) -> None:
     mark = Watermark("ab" * 16, 0, "cd" * 32, "{}", 7)
     index.write(Rows(), mark, -1)

@@ -264,6 +264,34 @@ def test_a_disk_that_is_behind_gets_no_more_than_its_share_and_the_loop_does_not
     machine.close()
 
 
+def test_a_batch_waits_for_a_flush_that_is_short_and_not_for_a_long_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, SimulatedFiles(), config={"queue_ms_max": 1e6}).open()
+    engine = machine.service.engine
+
+    def ripe() -> bool:
+        return engine.ripe
+
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    assert not ripe(), "nobody waits"
+    machine.ask(paid(machine, 0))
+    assert ripe()
+    machine.step()
+    assert isinstance(engine.flusher, ByHand)
+    engine.flusher.since = now[0]
+    machine.ask(paid(machine, 1))
+    assert engine.busy and not ripe(), "those before are answered first"
+    now[0] += 0.004
+    assert ripe(), "a disk that takes its time does not hold up the next batch"
+    now[0] -= 0.004
+    for n in range(2, 70):
+        machine.ask(paid(machine, n))
+    assert ripe(), "nor do many who wait"
+    engine.flusher.since = 0.0
+    machine.settle()
+    machine.close()
+
+
 @pytest.mark.parametrize("bound", ["queue_max", "queue_ms_max"])
 def test_too_many_are_sent_away_at_once_and_those_inside_wait_no_longer_for_it(tmp_path: Path, bound: str) -> None:
     machine = Machine(tmp_path, SimulatedFiles(), config={"queue_max": 40} if bound == "queue_max" else {"queue_ms_max": 2.0}).open()

@@ -288,7 +288,9 @@ class Answers:
             if len(self._versions) > 1_024:
                 self._versions.clear()
             versions = self._versions[key] = msgspec.Raw(_encode(Versions(*key)))
-        reasons: list[Reason] | str = "deferred" if deferred and not told else [Reason(r.code, r.text, r.contribution, r.source) for r in told]
+        reasons: list[Reason] | str = (
+            "deferred" if deferred and not told else [Reason(r.code, r.text, r.contribution, r.source) for r in told]
+        )
         missing = self._missing.get((plan, _isnan(_floats(d.vector)).tobytes()))
         return _encode(
             _Answer(

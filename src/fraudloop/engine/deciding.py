@@ -5,7 +5,7 @@ Everything that decides is in `InForce`, a value; every payment is decided by it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 

@@ -306,7 +306,9 @@ class Engine:
         at_fold = time.thread_time_ns()
         judged = judge(in_force, rows, received, vectors, explained=self._approved_max(fresh, 0) >= len(fresh))
         at_judge = time.thread_time_ns()
-        told = reasons_of(in_force, judged, vectors.values, self._approved_max(fresh, int(np.count_nonzero(judged.decisions.outcome > Outcome.APPROVE))))
+        told = reasons_of(
+            in_force, judged, vectors.values, self._approved_max(fresh, int(np.count_nonzero(judged.decisions.outcome > Outcome.APPROVE)))
+        )
         at_reasons, now = time.thread_time_ns(), time.perf_counter_ns()
         made = decisions_of(in_force, judged, vectors, told, [(now - ticket.arrived_ns) // 1_000 for ticket in fresh])
         records = state.records(

@@ -31,7 +31,21 @@ from fraudloop.training.config import TrainConfig
 from fraudloop.training.folds import Dataset
 from tests.worlds import FEATURES, feature_table
 
-CASES = {"algorithms", "door", "fold", "fold_vs", "scoring", "handbook", "index", "personal", "reasons", "recovery", "rules", "service"}
+CASES = {
+    "algorithms",
+    "decision",
+    "door",
+    "fold",
+    "fold_vs",
+    "scoring",
+    "handbook",
+    "index",
+    "personal",
+    "reasons",
+    "recovery",
+    "rules",
+    "service",
+}
 
 
 def test_the_cases_are_those_of_the_page() -> None:

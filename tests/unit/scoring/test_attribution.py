@@ -197,11 +197,14 @@ def test_tables_are_made_once_for_scores_and_for_the_reasons_of_some_rows(algori
     explainer = Explainer(trained_once(algorithm))
     model, rows = explainer.model, rows_of(explainer.model, 2_900, 2_932)
     whole, tables = explainer.explain(rows), model.tables(rows)
-    scored = model.score_tables(tables)
+    scored, explained = model.score_tables(tables), model.score_tables(tables, explained=True)
+    assert explained.margins.tobytes() == scored.margins.tobytes() and set(explained.contributions) == (
+        {m.name for m in model.members} if algorithm == "network" else set()
+    )
     assert scored.scores.tobytes() == model.score(rows).tobytes()
     assert scored.margins.tobytes() == model.margins(rows).tobytes() == whole.margin.tobytes()
     asked = np.array([30, 3, 4])
-    for known in (None, scored):
+    for known in (None, scored, explained):
         some = explainer.explain_tables(tables, known, asked)
         assert some.contributions.tobytes() == whole.contributions[asked].tobytes()
         assert some.margin.tobytes() == whole.margin[asked].tobytes()

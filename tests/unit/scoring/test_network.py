@@ -34,6 +34,14 @@ def test_margins_and_contributions_have_the_same_bits_in_a_batch_of_any_size(siz
         assert parts.tobytes() == found(x).tobytes()
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 33])
+def test_both_in_one_pass_have_the_bits_that_each_has_by_itself(size: int) -> None:
+    scorer, x = NetworkScorer(graph(), COLUMNS), rows()[:size]
+    margins, contributions = scorer.explained(x)
+    assert margins.tobytes() == scorer.margins(x).tobytes() and margins.shape == (size,)
+    assert contributions.tobytes() == scorer.contributions(x).tobytes() and contributions.shape == (size, COLUMNS)
+
+
 @pytest.mark.parametrize("hidden", [(8,), (256, 128, 64)])
 def test_base_and_contributions_add_up_to_the_margin(hidden: tuple[int, ...]) -> None:
     scorer = NetworkScorer(graph(hidden=hidden), COLUMNS)
