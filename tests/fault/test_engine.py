@@ -8,15 +8,26 @@ import time
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
+from fraudloop.decisions.rules import RuleSet
+from fraudloop.domain.outcome import Outcome
+from fraudloop.door.events import TOO_EARLY, TOO_LATE
+from fraudloop.door.identity import DEFAULT_KEY
 from fraudloop.engine import engine as engines
+from fraudloop.engine import service as services
+from fraudloop.engine.recovery import recover
 from fraudloop.errors import ConflictError, DefectError, FencedError, FraudloopError, LedgerError, UnavailableError
-from fraudloop.ledger.log import Log
+from fraudloop.ledger.files import FolderFiles
+from fraudloop.ledger.log import Log, Reader
 from fraudloop.ledger.positions import Positions
+from fraudloop.ledger.records import Activated, Changed, Transacted, decode, decode_all
 from fraudloop.ledger.simulated import PowerLoss, SimulatedFiles
+from fraudloop.pipelines.offline import compare
+from fraudloop.scoring.store import BundleStore
 from tests.conftest import PROVE, SEED
-from tests.engines import ByHand, Full, Machine, Script, check, clean, heal, same_state
+from tests.engines import Asked, ByHand, Full, Machine, Script, check, clean, heal, same_state
 from tests.ledgers import row_of
 
 #: Scripts by seed; FRAUDLOOP_SEED runs one.
@@ -366,3 +377,103 @@ def test_the_share_of_a_canary_that_was_set_holds_after_a_restart(tmp_path: Path
     heal(machine)
     assert machine.service.slots.canary_share == 0.3
     machine.close()
+
+
+# --- without the state of the entities --------------------------------------------------------------------------------
+
+
+def blinded(machine: Machine, seed: int = 7) -> list[Asked]:
+    """A service that has decided, met a defect, and goes on without its state; what it was asked."""
+    first = [machine.ask(paid(machine, n, seed)) for n in range(30)]
+    machine.settle()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engines, "judge", lambda *_, **__: 1 / 0)
+        machine.ask(paid(machine, 30, seed))
+        machine.step()
+    assert isinstance(machine.service.engine.failed, DefectError)
+    machine.service.close()
+    files = FolderFiles(machine.service.config.log)
+    machine.files = files  # type: ignore[assignment]
+    machine.service = services.Service.blind(machine.service, files, machine.woken.append, ByHand)
+    return first
+
+
+def test_while_the_state_is_gone_payments_are_decided_on_what_they_say_and_then_as_if_nothing_had_been(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "log").mkdir(parents=True)
+    machine = Machine(tmp_path, FolderFiles(data / "log"), config={"seal": False}).open()  # type: ignore[arg-type]
+    first = blinded(machine)
+    service = machine.service
+
+    def why() -> tuple[str, ...]:
+        return service.engine.in_force.why
+
+    assert why() == ("no_model", "no_state")
+    again = machine.ask(dict(first[3].row))
+    blind = [machine.ask(paid(machine, n, 7)) for n in range(30, 40)]
+    machine.settle()
+    assert again.answered == first[3].answered, "ids are remembered"
+    names = service.engine.in_force.names
+    for ticket in blind:
+        assert ticket.answered is not None
+        record = decode(ticket.answered[0])
+        assert isinstance(record, Transacted) and record.decision is not None
+        vector = dict(zip(names, np.frombuffer(record.decision.vector), strict=True))
+        assert tuple(record.decision.why) == ("no_model", "no_state")
+        assert np.isnan(vector["customer_count_30d"]) and not np.isnan(vector["hour_of_day"])
+        assert np.isnan(vector["amount"]) == (ticket.row["amount_base"] is None)
+        assert record.decision.status in (0, TOO_LATE, TOO_EARLY)
+        assert record.decision.outcome >= Outcome.REVIEW, "by the stricter tiers somebody looks"
+    follower = recover(FolderFiles(data / "log"), None, DEFAULT_KEY)
+    service.restored(follower.state)
+    machine.settle()
+    after = [machine.ask(paid(machine, n, 7)) for n in range(40, 60)]
+    machine.settle()
+    assert why() == ("no_model",) and all(ticket.answered is not None for ticket in after)
+    same_state(service.engine.state, clean(machine.files))
+    machine.close()
+    found = compare(data, BundleStore(tmp_path / "store"))
+    assert found.ok and found.decisions == 60 and not found.unjudged, found.first
+    controls = [
+        record
+        for group in Reader(FolderFiles(data / "log"), 0).read()
+        for record in decode_all(group.records)
+        if isinstance(record, Changed)
+    ]
+    assert [(record.what, record.state) for record in controls] == [("state", "gone"), ("state", "there")]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_was_appended_and_lost_is_not_taken_for_known(tmp_path: Path, seed: int) -> None:
+    """The disk loses what was not flushed; a retry of it is decided, not looked up where nothing lies."""
+    files = SimulatedFiles()
+    machine = Machine(tmp_path, files).open()
+    kept = [machine.ask(paid(machine, n)) for n in range(10)]
+    machine.settle()
+    lost = [machine.ask(paid(machine, n)) for n in range(10, 20)]
+    machine.step()
+    service = machine.service
+    service.engine.flusher.flush = lambda: None  # type: ignore[attr-defined]
+    service.engine._end(LedgerError("the disk is gone"), [])
+    after = files.after_power_loss(Random(seed))
+    service.close()
+    machine.files = after
+    machine.service = services.Service.blind(service, after, machine.woken.append, ByHand)
+    told = [machine.ask(dict(ticket.row)) for ticket in (*kept, *lost)]
+    machine.settle()
+    assert all(ticket.answered is not None for ticket in told)
+    assert [ticket.answered for ticket in told[:10]] == [ticket.answered for ticket in kept]
+    machine.service.restored(recover(after, None, DEFAULT_KEY).state)
+    machine.settle()
+    same_state(machine.service.engine.state, clean(after))
+    machine.close()
+
+
+def test_where_something_was_being_changed_only_the_log_tells_what_holds(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, SimulatedFiles()).open()
+    machine.tell(Activated("rules", "h", RuleSet.load("default").to_dict(), "ann", "why", machine.service.now_us()))
+    machine.step()
+    machine.service.engine._end(LedgerError("the disk is gone"), [])
+    machine.service.close()
+    with pytest.raises(UnavailableError):
+        services.Service.blind(machine.service, machine.files, machine.woken.append, ByHand)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,11 @@ import pytest
 from fraudloop.engine.recovery import recover
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Log
+from fraudloop.ledger.records import Changed
+from fraudloop.pipelines.offline import compare
+from fraudloop.scoring.store import BundleStore
 from fraudloop.settings import DEFAULT_HASH_KEY
-from tests.family import Load, Served, payment, serving, wait_for
+from tests.family import Load, Served, payment, payments, records, serving, wait_for
 from tests.fault.test_kill import check, decided_by
 
 
@@ -121,7 +125,7 @@ def test_a_decider_that_another_writer_has_taken_over_from_answers_nothing_and_e
         assert status == 503, told
         wait_for(lambda: first not in served.children(), 30)
         log.close()
-        assert "exit code 3" in served.errors.read_text()
+        wait_for(lambda: "exit code 3" in served.errors.read_text(), 10)  # a process is gone before who waits for it has been told
         wait_for(lambda: asked(served, 3) == 200, 60)
         assert served.stop() == 0
 
@@ -131,3 +135,31 @@ def asked(served: Served, number: int) -> int:
         return served.ask("POST", "/score_transaction", payment(number))[0]
     except (OSError, http.client.HTTPException):
         return 0
+
+
+def test_while_the_state_is_folded_anew_it_decides_by_stricter_tiers_and_says_so(tmp_path: Path) -> None:
+    """The file of the log reaches a limit of its size: the epoch ends, the state cannot be trusted, and a new segment is begun."""
+    data = tmp_path / "data"
+    with serving(data, "--no-standby") as served:
+        with Load(served) as load:
+            wait_for(lambda: len(load.answers) > 100)
+            [active] = [pid for pid, role in served.children().items() if role == "active"]
+            [segment] = (data / "log").glob("*.segment")
+            _, hard = resource.prlimit(active, resource.RLIMIT_FSIZE)
+            resource.prlimit(active, resource.RLIMIT_FSIZE, (segment.stat().st_size + 2_000, hard))
+            wait_for(lambda: len([*(data / "log").glob("*.segment")]) > 1, 30)
+            resource.prlimit(active, resource.RLIMIT_FSIZE, (hard, hard))
+            before = len(load.answers)
+            wait_for(lambda: len(load.answers) > before + 200)
+            wait_for(lambda: "no_state" not in served.ask("GET", "/health")[1]["why"], 30)
+            wait_for(lambda: not load.bad and len(load.answers) > before + 300)
+        assert not load.bad
+        assert served.stop() == 0
+    blind = [name for name, answer in load.answers.items() if "no_state" in answer["degraded_why"]]
+    assert blind and all(load.answers[name]["decision"] != "approve" for name in blind)
+    logged = payments(data)
+    assert {str(record.row[0]) for record in logged} >= set(load.answers) and len({record.row[0] for record in logged}) == len(logged)
+    said = [(record.name, record.state) for record in records(data) if isinstance(record, Changed) and record.what == "state"]
+    assert said == [("entities", "gone"), ("entities", "there")]
+    found = compare(data, BundleStore(tmp_path / "none"))
+    assert found.ok and found.vectors == len(logged), found.first

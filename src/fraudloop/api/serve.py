@@ -211,7 +211,7 @@ class _Active:
         for server in (public, inside):
             server.start(self.loop)
         listening = [await self.loop.create_server(public, sock=process.listener), await self._inside(inside)]
-        tasks = [asyncio.create_task(work()) for work in (self._watch, self._heal, self._snapshots, self._beat)]
+        tasks = [asyncio.create_task(work()) for work in (self._watch, self._heal, self._rebuild, self._snapshots, self._beat)]
         # What was made at the start stays: no collection walks it again. A decision leaves no circles behind, so young objects are looked
         # through now and then by `_beat`, and never in the middle of a batch.
         gc.collect()
@@ -323,7 +323,7 @@ class _Active:
             await asyncio.sleep(self.process.config.follow_s)
             try:
                 await self._follow_store()
-                if self.service.warming:
+                if self.service.warming and not self.service.engine.state.gone:
                     await self._warm()
             except Exception as error:  # noqa: BLE001 - the edge of a task: what decides goes on deciding, and the alarm says that nobody follows
                 traceback.print_exc()
@@ -405,7 +405,7 @@ class _Active:
             with contextlib.suppress(FraudloopError, OSError):
                 self.service.close()
             try:
-                service = await self.loop.run_in_executor(None, self._open, None)
+                service = await self.loop.run_in_executor(None, self._again)
             except (FraudloopError, OSError) as error:
                 self.service.alarms["log"] = str(error)
                 continue
@@ -414,6 +414,42 @@ class _Active:
             self.service = self.backing.service = service
             self._attend(service)
 
+    def _again(self) -> Service:
+        """The service over the log opened anew: at once without the state of the entities, if that is wanted and nothing else is in doubt, else
+        once the state is folded anew."""
+        process = self.process
+        if process.config.without_state == "degraded":
+            with contextlib.suppress(UnavailableError):
+                return Service.blind(self.service, FolderFiles(process.config.log), lambda lsn: None, lambda log, done, failed: Syncer(log))
+        return self._open(None)
+
+    async def _rebuild(self) -> None:
+        """Where the state of the entities is gone: fold it anew beside, and swap it in between two batches."""
+        config = self.process.config
+        while True:
+            await asyncio.sleep(0.1)
+            service = self.service
+            if not service.engine.state.gone or service.engine.failed is not None:
+                continue
+            files = FolderFiles(config.log)
+            try:
+                follower = await self.loop.run_in_executor(None, recover, files, config.snapshots, self.process.key)
+                while follower.state.next_lsn < service.engine.log.next_lsn - _SWAP_RECORDS:
+                    await self.loop.run_in_executor(None, follower.follow, 64)
+                if service is not self.service or service.engine.failed is not None:
+                    continue  # the log was opened anew meanwhile
+                while follower.follow():
+                    pass
+                service.restored(follower.state)
+            except (FraudloopError, OSError) as error:
+                service.alarms["state"] = f"the state cannot be folded anew: {error}"
+                await asyncio.sleep(_HEAL_S)
+            else:
+                service.alarms.pop("state", None)
+                self.poke()
+            finally:
+                files.close()
+
     async def _snapshots(self) -> None:
         """Where nobody stands by: snapshots by a forked child."""
         config = self.process.config
@@ -421,7 +457,7 @@ class _Active:
         while self.process.alone:
             await asyncio.sleep(1.0)
             engine = self.service.engine
-            if engine.failed is None and not engine.flights and snapshots.due(engine.state):
+            if engine.failed is None and not engine.flights and not engine.state.gone and snapshots.due(engine.state):
                 snapshots.begin(engine.state)
 
     async def _drain(self, *servers: Server) -> None:
@@ -435,7 +471,7 @@ class _Active:
         await asyncio.sleep(0)  # the last answers go out
         self._dismiss(self.service)
         self.service.close()
-        if self.process.alone and engine.failed is None:
+        if self.process.alone and engine.failed is None and not engine.state.gone:
             write(self.process.config.snapshots, engine.state)
 
 

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,6 +23,9 @@ from fraudloop.limits import (
 )
 from fraudloop.monitoring.canary import Bounds
 from fraudloop.scoring.store import DEFAULT_NAME
+
+#: What is answered while the state of the entities is gone.
+WITHOUT_STATE: Final = ("degraded", "unavailable")
 
 
 class GuardConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,7 +89,8 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     canary_share: share of customers that a canary decides until another one is set. lines_every: one line for each so many decisions, 0 for none.
     shadow_batches_max: batches that may wait for the challenger; further ones are dropped and counted. guard, canary: tables of their own.
     index_url: of PostgreSQL, where the index is not to be the file in `data`. retention_days: what is older goes from the log once it is exported,
-    indexed and in a snapshot; 0: nothing goes.
+    indexed and in a snapshot; 0: nothing goes. without_state: while the state of the entities is gone and is folded anew, `degraded` decides on what
+    payments say themselves, by the policy's stricter tiers, and `unavailable` answers 503.
     """
 
     data: str
@@ -112,6 +116,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     canary: CanaryConfig = CanaryConfig()
     index_url: str | None = None
     retention_days: int = RETENTION_DAYS
+    without_state: str = "degraded"
 
     @property
     def folder(self) -> Path:
@@ -161,6 +166,8 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise InputError(f"{where}: retention_days = {out.retention_days} must be 0 or more")
         if not 0 <= out.canary_share <= 0.5:
             raise InputError(f"{where}: canary_share = {out.canary_share} must be from 0 to 0.5")
+        if out.without_state not in WITHOUT_STATE:
+            raise InputError(f"{where}: without_state = {out.without_state!r} must be one of {', '.join(WITHOUT_STATE)}")
         if out.reason_budget_ms < 0:
             raise InputError(f"{where}: reason_budget_ms = {out.reason_budget_ms} must be 0 or more")
         if not out.observed_field:

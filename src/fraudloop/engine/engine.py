@@ -194,6 +194,8 @@ class Engine:
         self._closed = False
         #: What a step has taken out of the queue, and nobody else answers for yet.
         self._taken: Sequence[Ticket] = ()
+        #: Whether more than the entities may be unlike the log: something was being changed when the epoch ended.
+        self.unsure = False
         #: The place of the newest defect.
         self.defect: str | None = None
         self.flusher = flusher(log, self._flushed, self._fail)
@@ -300,9 +302,8 @@ class Engine:
         state, in_force = self.state, self.in_force
         rows = [ticket.row for ticket in fresh]
         received = self._received(fresh)
-        assert state.fold is not None, "features are active"
         events = state.events(rows, received)
-        vectors = state.fold.step(events)
+        vectors = state.vectors(events)
         at_fold = time.thread_time_ns()
         judged = judge(in_force, rows, received, vectors, explained=self._approved_max(fresh, 0) >= len(fresh))
         at_judge = time.thread_time_ns()
@@ -380,6 +381,7 @@ class Engine:
                 self.state.change(record)
             command.apply()
         except Exception as error:
+            self.unsure = True
             command.refuse(self._defective(error))
             raise
         self.flights.append(Flight(self.log.next_lsn, command=command, first_lsn=first))
@@ -492,6 +494,7 @@ class Engine:
     def _end(self, error: FraudloopError, tickets: Sequence[Ticket]) -> None:
         """The epoch is over: nobody who was not answered may be told anything but to come again."""
         self._because(error)
+        self.unsure = self.unsure or any(flight.command is not None for flight in self.flights)
         unavailable = self._unavailable()
         for ticket in tickets:
             ticket.refuse(error if isinstance(error, DefectError) else unavailable)

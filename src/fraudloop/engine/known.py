@@ -64,6 +64,12 @@ class Known:
         self._rows, self._used = np.zeros((_ROWS_MIN, 2), np.int64), 0
         self.put(np.ascontiguousarray(kept[:, 0]), kept[:, 1] - 1)
 
+    def drop_from(self, lsn: int) -> None:
+        """Forget an LSN and all behind it: what was noted of a log that has lost its end."""
+        kept = self._rows[(self._rows[:, 1] != 0) & (self._rows[:, 1] <= lsn)]
+        self._rows, self._used = np.zeros((_ROWS_MIN, 2), np.int64), 0
+        self.put(np.ascontiguousarray(kept[:, 0]), kept[:, 1] - 1)
+
     def rows(self) -> Ints:
         """What is in use, int64 [n, 2] of fingerprint and LSN."""
         used: Ints = self._rows[self._rows[:, 1] != 0]

@@ -29,7 +29,7 @@ from fraudloop.door.row import Row
 from fraudloop.engine import force
 from fraudloop.engine.beside import version_of
 from fraudloop.engine.config import ServeConfig
-from fraudloop.engine.deciding import InForce, Part, decisions_of, explain, judge, reasons_of
+from fraudloop.engine.deciding import NO_MODEL, NO_STATE, InForce, Part, decisions_of, explain, judge, reasons_of
 from fraudloop.engine.engine import Command, Engine, Flushing, Limits
 from fraudloop.engine.flusher import Flusher
 from fraudloop.engine.loaded import Loaded, load
@@ -186,6 +186,55 @@ class Service:
         beside.shadow_batches_max = config.shadow_batches_max
         beside.use(in_force, service.slots.challenger, state.next_lsn)
         return service
+
+    @staticmethod
+    def blind(
+        old: Service,
+        files: Files,
+        wake: Callable[[int], None],
+        flusher: Callable[[Log, Callable[[int, float], None], Callable[[FraudloopError], None]], Flushing] = Flusher,
+    ) -> Service:
+        """Open the log of a service that has ended its epoch anew, and go on without the state of the entities until it is `restored`.
+
+        Ids, lists, and what is in force are those of the service before, as far as the log has them. UnavailableError: something was being
+        changed when the epoch ended, so only the log itself tells what holds; LedgerError as in `open`.
+        """
+        engine, state = old.engine, old.engine.state
+        if engine.unsure or state.fold is None:
+            raise UnavailableError("something was being changed when the log's epoch ended")
+        log = Log.open(files)
+        if log.next_lsn > state.next_lsn:
+            files.close()
+            raise UnavailableError("the log holds more than the state knew of")
+        try:
+            state.lose(log.next_lsn)
+            record = Changed("state", "entities", "gone", str(engine.failed or ""), max(state.received_us, old.clock.now_us()))
+            first = log.append(log.epoch, [encode(record)])
+            log.flush()
+            state.note(first, [record], *log.place)
+            state.chain = log.digest
+            service = replace(old, alarms=dict(old.alarms))
+            in_force = service._in_force(state)
+            service.engine = Engine(state, log, in_force, wake, limits_of(old.config), flusher)
+            service.engine.counters, service.engine.beside, service.engine.defect = engine.counters, engine.beside, engine.defect
+            service.engine.beside.use(in_force, service.slots.challenger, state.next_lsn)
+            return service
+        except BaseException:
+            files.close()  # or the lock would keep the next try out
+            raise
+
+    def restored(self, state: State) -> None:
+        """Go on with the state that was folded anew beside; called between two batches, with nothing missing in it."""
+        engine = self.engine
+        assert engine.state.gone and state.next_lsn == engine.log.next_lsn, "nothing is missing"
+        state.vault, state.first_lsn = engine.state.vault, max(state.first_lsn, engine.state.first_lsn)
+        now = self.now_us()
+        records: list[Record] = [Changed("state", "entities", "there", "folded anew", now)]
+        if state.features.hash != state.active["features"][1].hash:
+            records.append(Activated("features", state.features.hash, state.features.to_dict(), BY_ITSELF, "folded anew", now))
+        engine.state = state
+        self.refresh()
+        self.command(lambda: records, self.refresh)
 
     # --- what a log begins with ----------------------------------------------------------------------------------
 
@@ -687,7 +736,7 @@ class Service:
         self.engine.beside.use(self.engine.in_force, self.slots.challenger, self.engine.state.next_lsn)
 
     def _in_force(self, state: State) -> InForce:
-        why = tuple(name for name, here in (("no_model", self.slots.champion is None),) if here)
+        why = tuple(name for name, here in ((NO_MODEL, self.slots.champion is None), (NO_STATE, state.gone)) if here)
         return force.in_force(state, self.slots, self.secret, why)
 
     def now_us(self) -> int:

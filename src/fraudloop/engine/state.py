@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fraudloop.decisions.entries import Entries
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.batch import Batcher, Item, LabelChange
-from fraudloop.door.events import LABEL, PROFILE, TRANSACTION, Events
+from fraudloop.door.events import LABEL, PROFILE, TOO_EARLY, TOO_LATE, TRANSACTION, Events
 from fraudloop.door.identity import DEFAULT_KEY, hash_texts
 from fraudloop.door.row import Row
 from fraudloop.engine.known import Known
@@ -90,6 +90,8 @@ class State:
     first_lsn: int = 0
     #: Where the log is folded anew under more features than were active then: these, from the beginning.
     wider: FeatureSet | None = None
+    #: Whether the state of the entities is gone, and what it was is folded anew beside: payments are decided on what they say themselves.
+    gone: bool = False
     #: Of the chain of the log up to here, as far as this state was read from it; empty where it was not.
     chain: bytes = b""
 
@@ -197,10 +199,25 @@ class State:
         self.received_us = max(self.received_us, received_us[-1])
         return self.batcher.events(rows, received_us)
 
-    def step(self, rows: Sequence[Row], received_us: Sequence[int]) -> Vectors:
-        """Absorb payments in order; their vectors."""
+    def vectors(self, events: Events) -> Vectors:
+        """Absorb payments in order; their vectors. Where the state is gone nothing is absorbed, and they hold what payments themselves say."""
         assert self.fold is not None, "features are active before the first payment"
-        return self.fold.step(self.events(rows, received_us))
+        return _unseen(self.fold, events) if self.gone else self.fold.step(events)
+
+    def unseen(self, records: Sequence[Transacted]) -> Vectors:
+        """The vectors that payments of the log had, if they were decided while the state was gone."""
+        assert self.batcher is not None, "features are active before the first payment"
+        rows = [dict(zip(self.columns, record.row, strict=True)) for record in records]
+        events = self.batcher.events(rows, [record.received_us for record in records])
+        return _unseen(Fold(compile_plan(self.features)), self._with_hashes(events, records))
+
+    def lose(self, next_lsn: int) -> None:
+        """Go on without the state of the entities, behind a log that ends at `next_lsn`: what was noted beyond was never on disk."""
+        self.known.drop_from(next_lsn)
+        self.positions.drop_from(next_lsn)
+        self.next_lsn = next_lsn
+        self.use(Fold(compile_plan(self.features)))
+        self.gone = True
 
     def records(
         self, rows: Sequence[Row], events: Events, received_us: Sequence[int], decisions: Sequence[Decision | None]
@@ -378,6 +395,15 @@ class State:
         if head["fold"]:
             out.use(Fold.restore(path / "fold.state"))
         return out
+
+
+def _unseen(blank: Fold, events: Events) -> Vectors:
+    """The vectors of payments of whose entities nothing is known: what the payments themselves say, all else missing, as of those that come
+    too late. blank: a fold that has absorbed nothing, and does not here."""
+    found = blank.step(replace(events, received_us=events.time_us + (LATENESS_MAX_US + 1)))
+    late, early = events.time_us < events.received_us - LATENESS_MAX_US, events.time_us > events.received_us + SKEW_MAX_US
+    found.status[:] = np.where(late, TOO_LATE, np.where(early, TOO_EARLY, 0))
+    return found
 
 
 def _covers(wider: FeatureSet, features: FeatureSet) -> bool:

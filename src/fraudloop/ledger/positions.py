@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,6 +64,11 @@ class Positions:
         """Forget the groups whose records all lie below `lsn`, as retention removes them."""
         at = max(0, bisect_right(self._first, lsn) - 1)
         del self._first[:at], self._offset[:at], self._segment[:at]
+
+    def drop_from(self, lsn: int) -> None:
+        """Forget the groups from `lsn` on: what was noted of a log that has lost its end."""
+        at = bisect_left(self._first, lsn)
+        del self._first[at:], self._offset[at:], self._segment[at:]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, the inverse of :meth:`from_dict`."""

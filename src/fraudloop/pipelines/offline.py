@@ -23,7 +23,7 @@ from fraudloop.domain.outcome import Outcome
 from fraudloop.door.identity import DEFAULT_KEY
 from fraudloop.engine import force
 from fraudloop.engine.build import build_id
-from fraudloop.engine.deciding import NO_MODEL, InForce, Judged, judge
+from fraudloop.engine.deciding import NO_MODEL, NO_STATE, InForce, Judged, judge
 from fraudloop.engine.loaded import Loaded, load
 from fraudloop.engine.recovery import newest_first
 from fraudloop.engine.state import Event, State
@@ -283,6 +283,11 @@ class _Again:
     def _fold(self, run: Sequence[tuple[int, Event]]) -> _Run:
         vectors = self.state.fold_in([event for _, event in run])
         paid = [(lsn, event) for lsn, event in run if isinstance(event, Transacted)]
+        blind = [at for at, (_, record) in enumerate(paid) if record.decision is not None and NO_STATE in record.decision.why]
+        if blind:
+            # Decided while the state of the entities was gone, and absorbed into the one that was folded anew.
+            found = self.state.unseen([paid[at][1] for at in blind])
+            vectors.values[blind], vectors.status[blind], vectors.approximate[blind] = found.values, found.status, found.approximate
         return _Run([lsn for lsn, _ in paid], [record for _, record in paid], [self.state.row_of(record) for _, record in paid], vectors)
 
     # --- what was in force ---------------------------------------------------------------------------------------
