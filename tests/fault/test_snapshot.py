@@ -70,7 +70,7 @@ def resealed(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
     head, end = head_of(data)
     change(head)
     text, body = json.dumps(head).encode(), data[end:-64]
-    return MAGIC + len(text).to_bytes(8, "little") + text + body + hashlib.blake2b(text + body).digest()
+    return MAGIC + len(text).to_bytes(8, "little") + text + body + hashlib.sha256(text + body).digest()
 
 
 def refused(path: Path, data: bytes, match: str) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -54,7 +55,7 @@ Event: TypeAlias = Transacted | Labelled | Profiled
 PROFILE_SEALED: Final = ("id", "home_country")
 
 #: Layout of the files of a snapshot.
-SNAPSHOT_SCHEMA: Final = 2
+SNAPSHOT_SCHEMA: Final = 3
 
 
 @dataclass(slots=True)
@@ -370,6 +371,13 @@ class State:
             raise SnapshotError(f"{path}: snapshot schema {head['schema']}, this build reads {SNAPSHOT_SCHEMA}; the log is read instead")
         if head["key"] != hashlib.blake2b(key, digest_size=8).digest():
             raise SnapshotError(f"{path}: its ids are hashed with another key (FRAUDLOOP_HASH_KEY)")
+        with ThreadPoolExecutor(1) as beside:
+            # The entities are the most of it; ids and labels are read meanwhile.
+            fold = beside.submit(Fold.restore, path / "fold.state") if head["fold"] else None
+            return State._restored(path, key, head, fold)
+
+    @staticmethod
+    def _restored(path: Path, key: bytes, head: dict[str, Any], fold: Future[Fold] | None) -> State:
         out = State(key, int(head["next_lsn"]), int(head["received_us"]), tuple(head["columns"]), tuple(head.get("types", ())))
         out.chain = head["chain"]
         out.sealing = sealing_of(head["columns"], head["sealed"], head["hashed"]) if head["sealed"] else None
@@ -392,8 +400,8 @@ class State:
         out.first_lsn = int(head["first_lsn"])
         for body in head["entries"]:
             out.change(decode(body))
-        if head["fold"]:
-            out.use(Fold.restore(path / "fold.state"))
+        if fold is not None:
+            out.use(fold.result())
         return out
 
 
@@ -412,7 +420,7 @@ def _covers(wider: FeatureSet, features: FeatureSet) -> bool:
 
 
 def _digest(rows: NDArray[np.int64]) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(rows).data, digest_size=32).digest()
+    return hashlib.sha256(np.ascontiguousarray(rows).data).digest()
 
 
 def _write(path: Path, rows: NDArray[Any]) -> None:
