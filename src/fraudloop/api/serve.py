@@ -368,8 +368,7 @@ class _Active:
         try:
             path = await refold_beside(self.process, warming.features, folder)
             follower = await self.loop.run_in_executor(None, partial(restore_beside, self.process, path, warming.features))
-            while follower.state.next_lsn < service.engine.log.next_lsn - _SWAP_RECORDS:
-                await self.loop.run_in_executor(None, follower.follow, 64)
+            await self._nearly(follower, service)
             if service is not self.service or service.warming.get(name) is not warming:
                 return  # the log was opened anew, or something else is wanted by now
             while follower.follow():
@@ -423,6 +422,11 @@ class _Active:
                 return Service.blind(self.service, FolderFiles(process.config.log), lambda lsn: None, lambda log, done, failed: Syncer(log))
         return self._open(None)
 
+    async def _nearly(self, follower: Follower, service: Service) -> None:
+        """Let a state that is made beside follow the log, until what it lacks can be folded in between two batches."""
+        while follower.state.next_lsn < service.engine.log.next_lsn - _SWAP_RECORDS:
+            await self.loop.run_in_executor(None, follower.follow, 64)
+
     async def _rebuild(self) -> None:
         """Where the state of the entities is gone: fold it anew beside, and swap it in between two batches."""
         config = self.process.config
@@ -434,15 +438,15 @@ class _Active:
             files = FolderFiles(config.log)
             try:
                 follower = await self.loop.run_in_executor(None, recover, files, config.snapshots, self.process.key)
-                while follower.state.next_lsn < service.engine.log.next_lsn - _SWAP_RECORDS:
-                    await self.loop.run_in_executor(None, follower.follow, 64)
+                await self._nearly(follower, service)
                 if service is not self.service or service.engine.failed is not None:
                     continue  # the log was opened anew meanwhile
                 while follower.follow():
                     pass
                 service.restored(follower.state)
-            except (FraudloopError, OSError) as error:
-                service.alarms["state"] = f"the state cannot be folded anew: {error}"
+            except Exception as error:  # noqa: BLE001 - the edge of a task: it is tried again, and the alarm says that the state is not back
+                traceback.print_exc()
+                service.alarms["state"] = f"the state cannot be folded anew: {type(error).__name__}: {error}"
                 await asyncio.sleep(_HEAL_S)
             else:
                 service.alarms.pop("state", None)
