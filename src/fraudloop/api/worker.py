@@ -129,6 +129,8 @@ class Worker:
         self._indexed_lsn = 0
         self._newest_us = 0
         self._growth = _Growth()
+        #: When the index lacked nothing last, by the monotonic clock.
+        self._whole_s = time.monotonic()
         self._exported = ""
         self._looked_at = ""
         self._keeping: threading.Thread | None = None
@@ -250,7 +252,11 @@ class Worker:
         if self._indexer is not None:
             with contextlib.suppress(FraudloopError, OSError):
                 lag = self._indexer.lag(now_us)
-                lag_bytes, lag_s = lag.bytes, lag.seconds
+                # History that was imported just now came long ago, and the index has not been behind for so long.
+                now_s = time.monotonic()
+                if not lag.bytes:
+                    self._whole_s = now_s
+                lag_bytes, lag_s = lag.bytes, min(lag.seconds, now_s - self._whole_s)
         if lag_s > LAG_S_MAX:
             alarms["index"] = f"the index is {lag_s:,.0f} seconds behind the log; pages lack what came since"
         if room.state is not Room.OK:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fraudloop.api import worker as workers
 from fraudloop.api.listings import Listings
 from fraudloop.api.worker import STALE_US, Report, Watch, Worker, read_report, write_report
 from fraudloop.clock import SystemClock
@@ -62,6 +63,21 @@ def test_it_indexes_exports_and_reports(tmp_path: Path) -> None:
     kept = mine._keeping
     mine.keep_beside()
     assert mine._keeping is kept, "a day is written once"
+
+
+def test_an_index_that_catches_up_with_history_is_not_behind_by_the_age_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_in(tmp_path, 400, days=3.5)
+    monkeypatch.setattr(workers, "_RECORDS", 50)
+    mine = worker(tmp_path)
+    assert mine.index()
+    found = mine.report()
+    assert found.lag_bytes and found.lag_s < 60 and not found.alarms, "it came months ago, and a second ago into this log"
+    began = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: began + workers.LAG_S_MAX + 1)
+    assert "behind the log" in mine.report().alarms["index"], "for two minutes pages have lacked something"
+    while mine.index():
+        pass
+    assert not mine.report().alarms and mine.report().lag_s == 0
 
 
 def test_an_index_of_another_log_is_an_alarm_and_not_the_end(tmp_path: Path) -> None:
