@@ -361,7 +361,9 @@ class Indexer:
         durable = max(group.durable_lsn for group in groups)
         ready = [group for group in groups if group.next_lsn <= durable]
         if not ready:
-            if self._patient and self._mark is not None and len(groups) > len(self._ahead):
+            # Only at the end of the log: of a history that was imported with few flushes no group tells.
+            at_the_end = groups[-1].next_lsn - after < records
+            if self._patient and self._mark is not None and at_the_end and len(groups) > len(self._ahead):
                 self._ahead = groups
                 return 0
             self._files.sync(groups[-1].segment)
