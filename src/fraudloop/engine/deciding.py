@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -137,17 +138,7 @@ def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], ve
     answers = rules.program.evaluate(_rule_columns(in_force, values, rows)) if rules.rules.rules else np.zeros((0, n), np.int8)
     verdicts = rules.verdicts(answers)
     score, parts, draws = _scores(in_force, values, rows, explained)
-    lacks = np.zeros(n, np.uint8)
-    bases = [row["amount_base"] for row in rows]
-    amounts = np.array([np.nan if base is None else base for base in bases], np.float64) / 100
-    for at, row in enumerate(rows):
-        if row["customer_id"] is None or row["merchant_id"] is None:
-            lacks[at] |= LACKS["missing_critical"]
-        if bases[at] is None:
-            lacks[at] |= LACKS["no_rate"]
-    if vectors.status.any():
-        lacks |= np.where(vectors.status & TOO_LATE, LACKS["too_late"], 0).astype(np.uint8)
-        lacks |= np.where(vectors.status & TOO_EARLY, LACKS["too_early"], 0).astype(np.uint8)
+    amounts, lacks = _lacks(rows, vectors)
     listed = in_force.entries.look_up(rows, received_us)
     policy = in_force.policy
     if policy.cold_start is not None and policy.cold_start.count in in_force.places:
@@ -162,6 +153,19 @@ def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], ve
         np.ones(n, bool) if NO_STATE in in_force.why else None, rules is in_force.fallback,
     )  # fmt: skip
     return Judged(decide(evidence, policy), verdicts, score, parts, lacks, listed, amounts, draws)
+
+
+def _lacks(rows: Sequence[Row], vectors: Vectors) -> tuple[Floats, NDArray[np.uint8]]:
+    """Amounts in the base currency, float64 [n], NaN unknown; and what each payment lacks, uint8 [n], bits of LACKS."""
+    lacks = np.zeros(len(rows), np.uint8)
+    columns: list[list[Any]] = [[*map(itemgetter(name), rows)] for name in ("amount_base", "customer_id", "merchant_id")]
+    for column, lack in zip(columns, ("no_rate", "missing_critical", "missing_critical"), strict=True):
+        if None in column:
+            lacks |= np.array([LACKS[lack] if value is None else 0 for value in column], np.uint8)
+    if vectors.status.any():
+        lacks |= np.where(vectors.status & TOO_LATE, LACKS["too_late"], 0).astype(np.uint8)
+        lacks |= np.where(vectors.status & TOO_EARLY, LACKS["too_early"], 0).astype(np.uint8)
+    return np.array(columns[0], np.float64) / 100, lacks  # None becomes NaN
 
 
 def _scores(in_force: InForce, values: Floats, rows: Sequence[Row], explained: bool) -> tuple[Floats, tuple[Part, ...], Floats | None]:
@@ -197,21 +201,15 @@ def _rule_columns(in_force: InForce, values: Floats, rows: Sequence[Row]) -> Flo
     for at, name in others:
         out[at] = [np.nan if row.get(name) is None else float(row[name]) for row in rows]  # type: ignore[arg-type]
     at = len(program.numbers)
-    if len(program.words):
-        # A word that no condition names is any number beyond those that they name.
-        dictionary, other = program.dictionary, float(len(program.dictionary) + 1)
-        for name in program.words:
-            seen: dict[str, float] = {}
-            column = []
-            for row in rows:
-                word = row.get(name)
-                if word is None:
-                    column.append(np.nan)
-                else:
-                    known = dictionary.get(str(word))
-                    column.append(seen.setdefault(str(word), other + len(seen)) if known is None else float(known))
-            out[at] = column
-            at += 1
+    # A word that no condition names is any number beyond those that they name; the same word in two columns is the same number.
+    dictionary, other = program.dictionary, len(program.dictionary) + 1
+    codes: dict[str | None, float] = {None: np.nan}
+    for name in program.words:
+        words = [word if word is None or isinstance(word, str) else str(word) for word in [row.get(name) for row in rows]]
+        for new in {*words} - codes.keys():
+            codes[new] = float(dictionary.get(str(new), other + len(codes)))
+        out[at] = [*map(codes.__getitem__, words)]
+        at += 1
     for name, list_name in program.members:
         on = in_force.lists.get(list_name, frozenset())
         out[at] = [np.nan if (word := row.get(name)) is None else word in on for row in rows]
