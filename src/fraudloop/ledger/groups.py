@@ -4,7 +4,7 @@
     group    magic, payload bytes, first LSN, records, epoch, LSN known to be on disk, crc of these; digest; payload
     payload  for each record its length in 4 bytes and its bytes
 
-A group's digest is BLAKE2b over the digest before it, its own header and its payload. So it is checksum and chain in
+A group's digest is SHA-256 over the digest before it, its own header and its payload. So it is checksum and chain in
 one: a torn group does not match, and no group can be changed, left out or exchanged without all later ones showing it.
 Numbers are little endian.
 """
@@ -15,14 +15,15 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Final
 
 from fraudloop.errors import LedgerError
 from fraudloop.limits import LOG_GROUP_BYTES_MAX, LOG_RECORD_BYTES_MAX, LOG_RECORDS_MAX
 
-SCHEMA: Final = 1
-DIGEST_BYTES: Final = 32
+#: 1, of before the first release, had digests by BLAKE2b.
+SCHEMA: Final = 2
+DIGEST_BYTES: Final = sha256().digest_size
 LOG_ID_BYTES: Final = 16
 
 _SEGMENT_MAGIC = b"fraudlog"
@@ -58,9 +59,13 @@ class SegmentHeader:
     @staticmethod
     def decode(data: bytes, where: str) -> SegmentHeader:
         """LedgerError if these are not the bytes of a header, or of a newer schema."""
-        if len(data) < SEGMENT_BYTES or data[:8] != _SEGMENT_MAGIC or _digest(data[: _SEGMENT.size]) != data[_SEGMENT.size : SEGMENT_BYTES]:
-            raise LedgerError(f"{where}: not a segment of a log, or its header is damaged; restore the file from a copy")
+        if len(data) < SEGMENT_BYTES or data[:8] != _SEGMENT_MAGIC:
+            raise LedgerError(f"{where}: not a segment of a log; restore the file from a copy")
         _, schema, epoch, first_lsn, log_id, before = _SEGMENT.unpack_from(data)
+        if schema == 1:
+            raise LedgerError(f"{where}: of log schema 1, from before the first release, which is no longer read; begin a new log")
+        if _digest(data[: _SEGMENT.size]) != data[_SEGMENT.size : SEGMENT_BYTES]:
+            raise LedgerError(f"{where}: not a segment of a log, or its header is damaged; restore the file from a copy")
         if schema > SCHEMA:
             raise LedgerError(f"{where}: written with log schema {schema}, this version reads up to {SCHEMA}; update fraudloop")
         return SegmentHeader(epoch, first_lsn, log_id, before)
@@ -146,7 +151,7 @@ def decode_one(payload: bytes, number: int) -> bytes:
 
 
 def _digest(*parts: bytes) -> bytes:
-    hashed = blake2b(digest_size=DIGEST_BYTES)
+    hashed = sha256()
     for part in parts:
         hashed.update(part)
     return hashed.digest()
