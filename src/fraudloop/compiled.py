@@ -42,6 +42,7 @@ KERNEL_MODULES = (
     "fraudloop.engine.known",
     "fraudloop.engine.syncer",
     "fraudloop.decisions.ranking",
+    "fraudloop.decisions.policy",
     "fraudloop.decisions.decide",
 )
 
@@ -63,6 +64,7 @@ KERNEL_SOURCES = (
     "engine/known.py",
     "engine/syncer.py",
     "decisions/ranking.py",
+    "decisions/policy.py",
     "decisions/decide.py",
     "limits.py",
 )

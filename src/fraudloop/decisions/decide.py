@@ -97,16 +97,35 @@ def decide(evidence: Evidence, policy: DecisionPolicy) -> Decisions:
     'decline'
     """
     n = len(evidence.score)
-    risk = np.minimum(np.maximum(evidence.score + evidence.score_change, 0.0), 1.0)
-    none = np.zeros(n, bool)
-    cold = none if policy.cold_start is None else ~(evidence.history >= policy.cold_start.below)  # an unknown history is none
-    tier = policy.tier(risk, evidence.amount, cold, none if evidence.degraded is None else evidence.degraded, evidence.fallback)
+    risk, cold = np.empty(n), np.zeros(n, bool)
+    _weigh(
+        evidence.score,
+        evidence.score_change,
+        evidence.history,
+        -np.inf if policy.cold_start is None else policy.cold_start.below,
+        risk,
+        cold,
+    )
+    degraded = np.zeros(n, bool) if evidence.degraded is None else evidence.degraded
+    tier = policy.tier(risk, evidence.amount, cold, degraded, evidence.fallback)
     outcome, decided, control = np.empty(n, np.int8), np.empty(n, np.int8), np.empty(n, bool)
     share, amount_max = (0.0, 0.0) if policy.control is None else (policy.control.share, policy.control.amount_max)
     _settle(
         risk, tier, evidence.rules, evidence.firm, evidence.block, evidence.allow, evidence.lacks, evidence.amount, evidence.draw, share, amount_max, outcome, decided, control,
     )  # fmt: skip
     return Decisions(outcome, tier, risk, decided, cold, control)
+
+
+@njit
+def _weigh(score: Floats, change: Floats, history: Floats, below: float, risk: Floats, cold: Bools) -> None:
+    """Scores as rules changed them, within 0 and 1; and whose history is short, or unknown. below: minus infinity, nobody's is."""
+    for at in range(len(score)):
+        risk[at] = score[at] + change[at]
+        if risk[at] < 0.0:
+            risk[at] = 0.0
+        elif risk[at] > 1.0:
+            risk[at] = 1.0
+        cold[at] = below > -np.inf and not history[at] >= below
 
 
 @njit

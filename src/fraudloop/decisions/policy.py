@@ -21,6 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudloop.compiled import njit
 from fraudloop.decisions.costs import Costs
 from fraudloop.decisions.toml_text import to_toml
 from fraudloop.domain.outcome import Outcome
@@ -28,7 +29,11 @@ from fraudloop.errors import InputError
 
 Floats = NDArray[np.float64]
 
-_REVIEW: Final = np.int8(Outcome.REVIEW)
+# As the kernel reads them.
+_APPROVE, _CHALLENGE, _REVIEW, _DECLINE = (
+    int(outcome) for outcome in (Outcome.APPROVE, Outcome.CHALLENGE, Outcome.REVIEW, Outcome.DECLINE)
+)
+_EVERYBODY: Final = np.zeros(0, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +67,14 @@ class Policy:
 
     def tiers(self, scores: NDArray[np.float64]) -> NDArray[np.int8]:
         """The outcomes of n scores as the integers of `Outcome`, int8 [n]."""
-        # Nothing is above a threshold where there is no score.
-        out = (scores > self.review).view(np.int8) * _REVIEW
-        if self.challenge is not None:
-            out[(scores > self.challenge) & (out == 0)] = Outcome.CHALLENGE
-        out[scores > self.decline] = Outcome.DECLINE
-        out[scores != scores] = Outcome.REVIEW
+        out = np.zeros(len(scores), np.int8)
+        _raise_tiers(np.ascontiguousarray(scores, np.float64), _EVERYBODY, *self._bounds, out)
         return out
+
+    @property
+    def _bounds(self) -> tuple[float, float, float]:
+        """As the kernel reads them: nothing is above a challenge that there is not."""
+        return math.inf if self.challenge is None else self.challenge, self.review, self.decline
 
     def to_dict(self) -> dict[str, float | None]:
         """Plain data, the inverse of :meth:`from_dict`."""
@@ -163,13 +169,14 @@ class DecisionPolicy:
             if self.tiers.challenge is not None:
                 priced = np.maximum(priced, np.where(risk > self.tiers.challenge, np.int8(Outcome.CHALLENGE), np.int8(Outcome.APPROVE)))
             out = np.where(np.isnan(risk) | np.isnan(amount), out, priced)
+        out = out.astype(np.int8, copy=False)
         for applies, stricter in ((cold, None if self.cold_start is None else self.cold_start.policy), (degraded, self.degraded)):
             if stricter is not None:
-                out = np.where(applies, np.maximum(out, stricter.tiers(risk)), out)
+                _raise_tiers(risk, applies, *stricter._bounds, out)
         if fallback and self.without_model == "rules":
             # Without the state these rules see too little as well: then somebody looks.
-            out = np.where(np.isnan(risk) & ~degraded, np.int8(Outcome.APPROVE), out)
-        return out.astype(np.int8)
+            out[np.isnan(risk) & ~degraded] = Outcome.APPROVE
+        return out
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], where: str = "policy") -> DecisionPolicy:
@@ -286,3 +293,28 @@ def _given(data: Mapping[str, Any]) -> dict[str, Any]:
 def _nearest(word: str, among: Collection[str]) -> str:
     close = get_close_matches(word, list(among), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+@njit
+def _raise_tiers(
+    scores: Floats, applies: NDArray[np.bool_], challenge: float, review: float, decline: float, out: NDArray[np.int8]
+) -> None:
+    """Raise outcomes to what these thresholds say of the scores, where they apply; no `applies` at all: everywhere."""
+    for at in range(len(scores)):
+        if len(applies) > 0 and not applies[at]:
+            continue
+        score, found = scores[at], _APPROVE
+        if score != score:
+            found = _REVIEW
+        elif score > decline:
+            found = _DECLINE
+        elif score > review:
+            found = _REVIEW
+        elif score > challenge:
+            found = _CHALLENGE
+        out[at] = max(out[at], found)
+
+
+def warm() -> None:
+    """Run the kernel once, so that its machine code is ready."""
+    Policy().tiers(np.zeros(1))
