@@ -30,6 +30,7 @@ from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.records import Transacted
 from fraudloop.limits import DAY_US
 from fraudloop.pipelines import importing
+from fraudloop.pipelines.sealers import spare_processes
 from fraudloop.scoring.store import BundleStore
 from fraudloop.settings import DEFAULT_HASH_KEY, Settings
 
@@ -162,7 +163,7 @@ def main(quick: bool = False, sizes: Sizes | None = None) -> dict[str, object]:
                 recover(FolderFiles(config.log), config.snapshots, DEFAULT_HASH_KEY)
             opened = time.perf_counter() - opening[0], time.process_time() - opening[1]
             start, begin = time.perf_counter(), time.process_time()
-            found = importing.import_file(path, config, settings=settings)
+            found = importing.import_file(path, config, settings=settings, processes=spare_processes())
             clock_s += time.perf_counter() - start - snapshot_s[-1] - opened[0]
             cpu_s += time.process_time() - begin - snapshot_s[-1] - opened[1]
             append_s += found.seconds

@@ -206,6 +206,10 @@ LOG_SEGMENT_BYTES: Final = 256 * 1024 * 1024
 
 # --- beside the log ----------------------------------------------------------------------------------------------
 
+#: Processes that seal records while a history is imported. The one that folds and appends keeps up with about four; more would wait for it, each
+#: with some 200 MB.
+IMPORT_PROCESSES_MAX: Final = 4
+
 #: Records that an index takes in one transaction. Smaller: each commit is a flush, and keys that are sorted by the batch touch
 #: as many pages of the lookup as there are rows. Larger: a kill loses more work, and rows wait in memory (about 1 kB each).
 INDEX_BATCH_RECORDS: Final = 50_000

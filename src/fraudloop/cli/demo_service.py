@@ -28,6 +28,7 @@ from fraudloop.pipelines.importing import import_file
 from fraudloop.pipelines.offline import Comparison, compare
 from fraudloop.pipelines.replay import Live as Now
 from fraudloop.pipelines.replay import Pace, Replayed, replay
+from fraudloop.pipelines.sealers import spare_processes
 from fraudloop.pipelines.shift import time_us
 from fraudloop.scoring.store import BundleStore
 from fraudloop.settings import Settings
@@ -57,7 +58,7 @@ def live(out: Path, settings: Settings, *, small: bool, port: int | None, first:
     with progress(quiet=quiet) as show:
         done = import_file(
             plan.table, ServeConfig(data=str(plan.data), name=MODEL, policy=str(plan.policy)), labels=out / "labels.parquet", profiles=out / "profiles.parquet",
-            shift=plan.shift, until_us=time_us(plan.since, "--until"), settings=settings, progress=show,
+            shift=plan.shift, until_us=time_us(plan.since, "--until"), settings=settings, processes=spare_processes(), progress=show,
         )  # fmt: skip
     tell(
         f"{done.transactions:,} payments, {done.labels:,} labels and {done.profiles:,} profiles are in the log, and in the state of every customer, merchant and "

@@ -55,6 +55,7 @@ def import_(
 ) -> None:
     """A company's history into a log that begins with it, before the service does. Stopped on its way, the same command goes on."""
     from fraudloop.pipelines.importing import import_file
+    from fraudloop.pipelines.sealers import spare_processes
     from fraudloop.pipelines.shift import time_us
 
     settings: Settings = context.obj
@@ -70,6 +71,7 @@ def import_(
             profiles=profiles,
             max_rejected=max_rejected,
             settings=settings,
+            processes=spare_processes(),
             progress=show_progress,
         )
     if json:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,8 +29,9 @@ from fraudloop.engine.service import Service
 from fraudloop.engine.snapshots import write
 from fraudloop.errors import InputError
 from fraudloop.ledger.files import FolderFiles
-from fraudloop.ledger.records import Changed, Labelled, Record, Transacted, decode, encode
+from fraudloop.ledger.records import Changed, Labelled, Record, decode, encode
 from fraudloop.pipelines.data import column_map, resources
+from fraudloop.pipelines.sealers import Sealers, runs_of
 from fraudloop.pipelines.shift import arrivals, part, shift_us, shifted
 from fraudloop.scoring.store import BundleStore
 from fraudloop.settings import Settings
@@ -39,6 +39,10 @@ from fraudloop.telemetry import Progress, silent
 
 #: Events of a group. Larger ones are lost as a whole when torn, and their bytes must stay below LOG_GROUP_BYTES_MAX.
 _GROUP_EVENTS: Final = 2_048
+
+#: Events whose records are made together, some groups; and how many of such runs are worth the start of a process.
+_RUN_EVENTS: Final = 4 * _GROUP_EVENTS
+_RUNS_MIN: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,14 @@ def import_file(
     max_rejected: float = DEFAULT_MAX_REJECTED,
     settings: Settings | None = None,
     clock: Clock | None = None,
+    processes: int = 0,
     progress: Progress = silent,
 ) -> Imported:
     """Append a file to the log of a data folder, and write a snapshot of the state after it.
 
     shift: `now` or a duration that is added to every time of the file (`pipelines.shift`); what then lies after now is left out. until_us: only
-    what arrived, and what was known, by then, in times after the shift.
+    what arrived, and what was known, by then, in times after the shift. processes: that seal records beside this one (`pipelines.sealers`:
+    the main module must begin nothing on import); a small file starts none.
 
     The service of that folder must not run (LedgerError). InputError if the file's events are older than what the log has:
     history comes before live traffic, because the log's order is the order of arrival.
@@ -101,7 +107,16 @@ def import_file(
         config, files, BundleStore(settings.store), past, lambda lsn: None, key=settings.hash_key, columns={**TRANSACTION_SCHEMA, **mapped.shape.types}, units={"amount": settings.base_currency}, progress=progress,
     )  # fmt: skip
     try:
-        run = _Run(service, ingested, names, _source_of(path, labels, profiles, moved_us=moved_us), settings.hash_key, moved_us)
+        run = _Run(
+            service,
+            ingested,
+            names,
+            _source_of(path, labels, profiles, moved_us=moved_us),
+            settings.hash_key,
+            config.folder / "vault",
+            processes,
+            moved_us,
+        )
         found = run.append(progress)
     finally:
         service.close()
@@ -132,8 +147,10 @@ def _first_us(ingested: Ingested) -> int:
 class _Run:
     """One file on its way into one log."""
 
-    def __init__(self, service: Service, ingested: Ingested, names: Sequence[str], source: str, key: bytes, moved_us: int = 0) -> None:
-        self.moved_us = moved_us
+    def __init__(
+        self, service: Service, ingested: Ingested, names: Sequence[str], source: str, key: bytes, vault: Path, processes: int = 0, moved_us: int = 0
+    ) -> None:  # fmt: skip
+        self.moved_us, self.vault, self.processes = moved_us, vault, processes
         self.service, self.engine, self.source = service, service.engine, source
         state = self.engine.state
         self.ingested = ingested
@@ -191,7 +208,7 @@ class _Run:
             lsn_of[before.row[before.kind == TRANSACTION]] = state.known.get(self.ids[before.row[before.kind == TRANSACTION]])
         counts = {TRANSACTION: 0, LABEL: 0, PROFILE: 0}
         start, already, total = time.monotonic(), self.done, len(events)
-        for begin in range(self.done, total, _GROUP_EVENTS):
+        for begin, payments in self._groups():
             part = events[begin : begin + _GROUP_EVENTS]
             end = begin + len(part)
             first = log.next_lsn
@@ -199,15 +216,13 @@ class _Run:
             rows = part.row[paid]
             lsn_of[rows] = first + paid
             received = part.received_us.tolist()
-            payments = self._payments(part, paid)
-            if len(paid) == len(part):
-                told = [*map(encode, payments)]
-            else:
+            told = payments
+            if len(paid) < len(part):
                 told = [b""] * len(part)
                 for at, record in zip(paid.tolist(), payments, strict=True):
-                    told[at] = encode(record)
+                    told[at] = record
             for at in np.flatnonzero(self.has_label[rows]).tolist():
-                self.payments[first + int(paid[at])] = payments[at]
+                self.payments[first + int(paid[at])] = decode(payments[at])
             labels = np.flatnonzero(part.kind == LABEL)
             of = np.empty(len(labels), np.int64)
             for number, at in enumerate(labels.tolist()):
@@ -232,18 +247,25 @@ class _Run:
             time.monotonic() - start, log.next_lsn, state.digest(), self.ingested.report, self.moved_us,
         )  # fmt: skip
 
-    def _payments(self, part: Events, paid: Any) -> list[Transacted]:
-        """The records of the payments of a run, what is personal sealed: as `State.records`, column by column."""
-        state = self.engine.state
-        rows, received = part.row[paid], part.received_us[paid].tolist()
-        public = self.public[rows].rows()
-        if state.sealing is None or state.vault is None:
-            return [*map(Transacted, public, received)]
-        hashes = np.empty((len(rows), len(state.sealing.hashed), 2), np.uint64)
-        for at, (place, of_table) in enumerate(self.hashes):
-            hashes[:, at] = part.keys[paid, place] if of_table is None else of_table[rows]
-        sealed, raw = state.sealing.seal_columns(state.vault, self.personal[rows].rows(), hashes)
-        return [*map(Transacted, public, received, repeat(None), sealed, raw)]
+    def _groups(self) -> Iterator[tuple[int, list[bytes]]]:
+        """Where each group of events begins, and the records of its payments."""
+        state, total = self.engine.state, len(self.events)
+        begins = [*range(self.done, total, _RUN_EVENTS)]
+        processes = self.processes if len(begins) > _RUNS_MIN else 0
+        with Sealers(state.sealing, state.vault, self.vault, processes) as sealers:
+            runs = runs_of(self.public, self.personal, self.hashes, map(self._span, begins))
+            for begin, records in zip(begins, sealers.records(runs), strict=True):
+                at = 0
+                for group in range(begin, min(total, begin + _RUN_EVENTS), _GROUP_EVENTS):
+                    count = int(np.count_nonzero(self.events.kind[group : min(group + _GROUP_EVENTS, begin + _RUN_EVENTS)] == TRANSACTION))
+                    yield group, records[at : at + count]
+                    at += count
+
+    def _span(self, begin: int) -> tuple[Any, Any, Any]:
+        """The payments of a run: their rows, the keys of their events, when they arrived."""
+        part = self.events[begin : begin + _RUN_EVENTS]
+        paid = np.flatnonzero(part.kind == TRANSACTION)
+        return part.row[paid], part.keys[paid], part.received_us[paid]
 
     def _note(self, first: int, rows: Any, lsn_of: Any, labelled: Any, label_lsns: Any, mark: Changed) -> None:
         """As `State.note`, for many at once. labelled: the payments that labels are of, label_lsns: where these lie; mark: the last record."""
