@@ -93,8 +93,7 @@ def _tails(customers: int, seed: int) -> tuple[list[bytes], list[int]]:
         body = {
             "merchant_id": f"m{dice.integers(max(20, customers // 10))}", "merchant_category": CATEGORIES[dice.integers(len(CATEGORIES))],
             "amount": f"{float(np.exp(dice.normal(3.5, 1.0))):.2f}", "currency": "EUR", "country": COUNTRIES[dice.integers(len(COUNTRIES))],
-            "is_online": bool(dice.random() < 0.4), "device": {"id": f"d{dice.integers(2 * customers)}"},
-            "location": {"latitude": round(float(dice.uniform(45, 54)), 4), "longitude": round(float(dice.uniform(-1, 25)), 4)},
+            "is_online": bool(dice.random() < 0.4),
         }  # fmt: skip
         tails.append(json.dumps(body, separators=(",", ":"))[1:].encode())
     # A customer is drawn for each payment apart, so that a million customers are met and not 8,192.
@@ -102,7 +101,11 @@ def _tails(customers: int, seed: int) -> tuple[list[bytes], list[int]]:
 
 
 def bodies(customers: int, seed: int = 0, run_name: str = "b") -> Iterator[bytes]:
-    """Payments of this moment, each with an id of its own; the rest of the body comes from a few thousand made beforehand."""
+    """Payments of this moment, each with an id of its own; the rest of the body comes from a few thousand made beforehand.
+
+    Everybody buys within some 20 km of home, from a device or two of their own; one payment in 200 is far away, one in 100 from a device
+    that many share.
+    """
     tails, people = _tails(customers, seed)
     return _bodies(itertools.cycle(tails), itertools.cycle(people), run_name.encode())
 
@@ -113,7 +116,14 @@ def _bodies(tails: Iterator[bytes], people: Iterator[int], name: bytes) -> Itera
         now = time.time()
         if now >= until:
             stamp, until = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00").encode() + b"Z", now + 0.001
-        yield b'{"transaction_id":"%b-%d","timestamp":"%b","customer_id":"c%d",%b' % (name, number, stamp, person, tail)
+        latitude, longitude = (
+            45 + person * 7_919 % 9_000 / 1_000 + number % 97 / 500,
+            -1 + person * 104_729 % 26_000 / 1_000 + number % 89 / 500,
+        )
+        yield (
+            b'{"transaction_id":"%b-%d","timestamp":"%b","customer_id":"c%d","device":{"id":"d%d"},"location":{"latitude":%.4f,"longitude":%.4f},%b'
+            % (name, number, stamp, person, number % 17 if number % 100 == 0 else 100 + 2 * person + number % 2, latitude + (8 if number % 200 == 7 else 0), longitude, tail)
+        )  # fmt: skip
 
 
 def on_core(core: int) -> None:
@@ -153,10 +163,12 @@ def row_of(name: str, figures: dict[str, Any]) -> list[object]:
 LATENCY_HEAD: Final = ("", "answers/s", "p50 ms", "p90 ms", "p99 ms", "p99.9 ms", "shed", "load")
 
 
-def ceiling(target: Target, name: str, seconds: float, connections: int, *servers: subprocess.Popen[bytes]) -> tuple[Report, int]:
+def ceiling(
+    target: Target, name: str, seconds: float, connections: int, *servers: subprocess.Popen[bytes], customers: int = 1_000
+) -> tuple[Report, int]:
     """A closed loop, and its answers by a second of the servers' processor time."""
     before = cpu_s(*servers)
-    found = run(target, bodies(1_000, run_name=name), rate=0, duration_s=seconds, connections=connections)
+    found = run(target, bodies(customers, run_name=name), rate=0, duration_s=seconds, connections=connections)
     return found, round(found.ok / max(0.01, cpu_s(*servers) - before))
 
 
@@ -422,7 +434,7 @@ def service(sizes: Sizes) -> dict[str, object]:
 
             def load(target: Target, server: subprocess.Popen[bytes], customers: int = customers, name: str = name) -> dict[str, Any]:
                 run(target, bodies(customers, run_name="w"), rate=sizes.rate / 10, duration_s=2.0, connections=sizes.connections)
-                closed, per_cpu_s = ceiling(target, "c", sizes.ceiling_s, sizes.connections, server)
+                closed, per_cpu_s = ceiling(target, "c", sizes.ceiling_s, sizes.connections, server, customers=customers)
                 ceiling_per_s = closed.ok / closed.duration_s
                 part = run(target, bodies(customers, run_name="p"), rate=sizes.share * ceiling_per_s, duration_s=sizes.share_s, warmup_s=sizes.warmup_s, connections=sizes.connections)  # fmt: skip
                 steady = run(target, bodies(customers, run_name="s"), rate=sizes.rate, duration_s=sizes.rate_s, warmup_s=sizes.warmup_s, connections=sizes.connections)  # fmt: skip
