@@ -20,8 +20,10 @@ def rank(
     (array([[1, 0, 3]]), array([[-2. ,  0.5,  0.5]]), array([3.]))
     """
     n = len(contributions)
-    places, chosen, whole = np.full((n, top), -1, np.int64), np.zeros((n, top)), np.zeros(n)
-    _rank(np.require(contributions, np.float64, ("C", "W")), order, places, chosen, whole)
+    places, chosen, whole = np.empty((n, top), np.int64), np.empty((n, top)), np.empty(n)
+    if not contributions.flags.carray:
+        contributions = np.require(contributions, np.float64, ("C", "W", "A"))
+    _rank(contributions, order, places, chosen, whole)
     return places, chosen, whole
 
 
@@ -49,6 +51,8 @@ def _rank(
             places[row, place], chosen[row, place] = order[at], value
             found = min(found + 1, top)
         whole[row] = total
+        for place in range(found, top):
+            places[row, place], chosen[row, place] = -1, 0.0
 
 
 def warm() -> None:

@@ -9,7 +9,9 @@ to row is settled once, in a `ReasonWriter`.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -109,19 +111,24 @@ _DOES: Final[Mapping[str, str]] = {"customer": "makes", "merchant": "takes", "te
 #: An entity known for less than so many times a window has no usual number yet.
 _KNOWN_WINDOWS: Final = 3
 
+#: How many texts a sentence keeps: counts, hours and weekdays come again and again.
+_KEPT: Final = 256
+
+#: How many layouts of rows a writer keeps: those in force, and of older plans whose decisions are read.
+_LAYOUTS: Final = 8
+
+_LOW, _HIGH = -math.inf, math.inf
+
 Value = float | str | None
 
-#: The value of a feature or column of the row that is told of; None where the row has none.
-Get = Callable[[str], Value]
+#: The numbers of one row by place, NaN where one is not known; the last is NaN, for names that the row does not have.
+Row = Sequence[float]
 
-#: A sentence of one feature, all that does not change from row to row put in: the row and the feature's value -> text.
-Sentence = Callable[[Get, float], str]
-
-#: Writes one reason: the row, the contribution and its share.
-_Tell = Callable[[Get, float, float], "Reason"]
+#: A sentence of one feature, bound to the places of rows: the row and the feature's value there, no NaN -> text.
+Sentence = Callable[[Row, float], str]
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """code: stable. text: one line. contribution: log-odds towards fraud (above 0) or away from it. source: the feature or
     column. share: of the absolute contributions of all columns, 0 to 1."""
 
@@ -158,24 +165,21 @@ class ReasonWriter:
         make: Callable[[str, str, float, str, float], Any] = Reason,
     ) -> None:
         self._make = make
-        self._scribe = _Scribe(features, units or {}, typical or {})
+        self._settled = features, units or {}, typical or {}
         self._by_name = {f.name: f for f in reversed(features.features)}
-        self._tells: dict[str, _Tell] = {}
-        self._columns: tuple[tuple[str, ...], NDArray[np.int64], list[_Tell]] = ((), np.empty(0, np.int64), [])
-        self._names: tuple[tuple[str, ...], dict[str, int]] = ((), {})
+        self._layout = _Layout((), ())
+        self._layouts: dict[tuple[tuple[str, ...], tuple[str, ...]], _Layout] = {}
 
     def of_row(self, values: Mapping[str, Value], contributions: Mapping[str, float], top: int = 4) -> list[Reason]:
         """The `top` largest contributions of one row, by absolute size, then by name. values: by feature or column, NaN or None
         where missing."""
-        names = sorted(contributions)
-        places, chosen, whole = rank(np.array([[contributions[name] for name in names]]).reshape(1, -1), np.arange(len(names)), top)
-        total = float(whole[0]) or 1.0
-        get = values.get
-        return [
-            self._tell(names[place])(get, contribution, abs(contribution) / total)
-            for place, contribution in zip(places[0].tolist(), chosen[0].tolist(), strict=True)
-            if place >= 0
-        ]
+        numbers = {name: math.nan if value is None else value for name, value in values.items() if not isinstance(value, str)}
+        words = {name: [value] for name, value in values.items() if isinstance(value, str)}
+        row = np.array([list(numbers.values())], np.float64)
+        [out] = self.of_batch(
+            Inputs(tuple(numbers), row, words), tuple(contributions), np.array([list(contributions.values())], np.float64), top
+        )
+        return out
 
     def of_batch(
         self, inputs: Inputs, columns: tuple[str, ...], contributions: NDArray[np.float64], top: int = 4, rows: Sequence[int] | None = None
@@ -184,67 +188,86 @@ class ReasonWriter:
 
         Sentences look at whatever columns `inputs` holds, also those that the model does not read.
         """
-        known, order, tells = self._columns
-        if known is not columns:
-            order = np.array(sorted(range(len(columns)), key=columns.__getitem__), np.int64)
-            tells = [self._tell(name) for name in columns]
-            self._columns = columns, order, tells
-        names, where = self._names
-        if names is not inputs.names:
-            where = {name: at for at, name in enumerate(inputs.names)}
-            self._names = inputs.names, where
-        values = inputs.values.tolist() if rows is None else inputs.values[np.asarray(rows, np.int64)].tolist()
-        places, chosen, whole = rank(contributions, order, top)
+        layout, categories, make = self._layout_of(inputs.names, columns), inputs.categories, self._make
+        tellers, width = layout.tellers, len(inputs.names)
+        ranked, sizes, wholes = rank(contributions, layout.order, top)
+        places, chosen = ranked.ravel().tolist(), sizes.ravel().tolist()
+        # Few of the numbers are told of: in an array they become objects only where a sentence reads them.
+        values = np.asarray(inputs.values, np.float64)
+        numbers = array("d", (values if rows is None else values[np.asarray(rows, np.int64)]).tobytes())
         out = []
-        for at, (row, own_places, own, total) in enumerate(zip(values, places.tolist(), chosen.tolist(), whole.tolist(), strict=True)):
-            get = _getter(row, where, inputs.categories, at if rows is None else rows[at])
-            total = total or 1.0
-            out.append(
-                [
-                    tells[place](get, contribution, abs(contribution) / total)
-                    for place, contribution in zip(own_places, own, strict=True)
-                    if place >= 0
-                ]
-            )
+        for at, whole in enumerate(wholes.tolist()):
+            row = numbers[at * width : at * width + width]
+            row.append(math.nan)
+            told: list[Any] = []
+            for number in range(at * top, at * top + top):
+                place = places[number]
+                if place < 0:
+                    break
+                teller = tellers[place] or self._teller(layout, place)
+                value, code, contribution = row[teller.at], teller.code, chosen[number]
+                if value == value:
+                    try:
+                        text = teller.sentence(row, value)
+                    except OverflowError:  # an infinite number of payments
+                        text = f"{teller.noun} is {value:,.0f}"
+                else:
+                    words = categories.get(teller.name) if teller.at < 0 else None
+                    word = None if words is None else words[at if rows is None else rows[at]]
+                    code, text = (MISSING, teller.unknown) if word is None else (CATEGORY, teller.start + word)
+                told.append(make(code, text, contribution, teller.name, abs(contribution) / whole))
+            out.append(told)
         return out
 
-    def _tell(self, name: str) -> _Tell:
-        """How the reason of a feature or column is written; settled at its first use."""
-        tell = self._tells.get(name)
-        if tell is None:
-            f = self._by_name.get(name)
-            code = CODES[f.kind] if f else COLUMN
-            sentence = _SENTENCES[f.kind](self._scribe, f) if f else _of_column(name)
-            unknown = f"{_noun(self._scribe.features, f) if f else _words(name)} is not known"
-            tell = self._tells[name] = _teller(name, code, sentence, unknown, self._make)
-        return tell
+    def _layout_of(self, names: tuple[str, ...], columns: tuple[str, ...]) -> _Layout:
+        """Where what stands; kept, since the next batch nearly always has the very same names."""
+        layout = self._layout
+        if layout.names is names and layout.columns is columns:
+            return layout
+        found = self._layouts.get((names, columns))
+        if found is None:
+            if len(self._layouts) >= _LAYOUTS:
+                self._layouts.clear()
+            found = self._layouts[names, columns] = _Layout(names, columns)
+        self._layout = found
+        return found
+
+    def _teller(self, layout: _Layout, place: int) -> _Teller:
+        """How the reason of a column is written; settled at its first use."""
+        features, units, typical = self._settled
+        name, scribe = layout.columns[place], _Scribe(features, units, typical, layout.where)
+        f = self._by_name.get(name)
+        noun, start = _noun(features, f) if f else _words(name), f"{_words(name)} is "
+        sentence = _SENTENCES[f.kind](scribe, f) if f else _of_column(start)
+        teller = _Teller(name, layout.where.get(name, -1), CODES[f.kind] if f else COLUMN, sentence, start, noun, f"{noun} is not known")
+        layout.tellers[place] = teller
+        return teller
 
 
-def _teller(name: str, code: str, sentence: Sentence, unknown: str, make: Callable[[str, str, float, str, float], Any]) -> _Tell:
-    words = f"{_words(name)} is "
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Writes the reasons of one column. at: its place in a row, -1 where it is no number of it. start: of the sentence about a word.
+    noun, unknown: what it is called, and the sentence where it is not known."""
 
-    def tell(get: Get, contribution: float, share: float) -> Any:
-        value = get(name)
-        if type(value) is float and value == value:
-            return make(code, sentence(get, value), contribution, name, share)
-        if value is None or value != value:
-            return make(MISSING, unknown, contribution, name, share)
-        if isinstance(value, str):
-            return make(CATEGORY, words + value, contribution, name, share)
-        return make(code, sentence(get, float(value)), contribution, name, share)
-
-    return tell
+    name: str
+    at: int
+    code: str
+    sentence: Sentence
+    start: str
+    noun: str
+    unknown: str
 
 
-def _getter(row: list[float], where: Mapping[str, int], categories: Mapping[str, Sequence[str | None]], place: int) -> Get:
-    def get(name: str) -> Value:
-        at = where.get(name)
-        if at is not None:
-            return row[at]
-        words = categories.get(name)
-        return words[place] if words is not None else None
+class _Layout:
+    """What is settled for rows of the same names. where: the place of each. order: of the columns, by name. tellers: by column."""
 
-    return get
+    __slots__ = ("columns", "names", "order", "tellers", "where")
+
+    def __init__(self, names: tuple[str, ...], columns: tuple[str, ...]) -> None:
+        self.names, self.columns = names, columns
+        self.where: Mapping[str, int] = {name: at for at, name in enumerate(names)}
+        self.order = np.array(sorted(range(len(columns)), key=columns.__getitem__), np.int64)
+        self.tellers: list[_Teller | None] = [None] * len(columns)
 
 
 def reasons(
@@ -270,127 +293,162 @@ def reasons(
 # --- sentences ---------------------------------------------------------------------------------------------------
 
 
-class _Scribe:
-    """What the sentences of a feature set are made with."""
+class _Texts(dict[float, str]):
+    """Texts by the number that they tell, made at the first use and kept, as many as `_KEPT`: for numbers of which few are common.
 
-    def __init__(self, features: FeatureSet, units: Mapping[str, str], typical: Mapping[str, float]) -> None:
-        self.features, self._units, self._typical = features, units, typical
+    >>> texts = _Texts(lambda v: f"{v:,.0f} payments")
+    >>> texts[12.0], len(texts)
+    ('12 payments', 1)
+    """
+
+    __slots__ = ("_tell",)
+
+    def __init__(self, tell: Callable[[float], str]) -> None:
+        self._tell = tell
+
+    def __missing__(self, v: float) -> str:
+        text = self._tell(v)
+        if len(self) < _KEPT:
+            self[v] = text
+        return text
+
+
+def _by_value(tell: Callable[[float], str]) -> Sentence:
+    """A sentence that goes by a rounded number alone, so that 0 and -0 are told alike."""
+    texts = _Texts(tell)
+    return lambda row, v: texts[v]
+
+
+class _Scribe:
+    """What the sentences of a feature set are made with. where: the places of names in rows."""
+
+    def __init__(self, features: FeatureSet, units: Mapping[str, str], typical: Mapping[str, float], where: Mapping[str, int]) -> None:
+        self.features, self._units, self._typical, self._where = features, units, typical, where
 
     def unit(self, f: FeatureDefinition) -> str:
         unit = self._units.get(str(f.field), "")
         return f" {unit}" if unit else ""
 
+    def at(self, name: str | None) -> int:
+        """The place of a number in rows; -1, where every row has NaN, if they have no such number."""
+        return self._where.get(str(name), -1)
+
     def of_kind(self, kind: Kind, entity: str | None, field: str | None) -> list[FeatureDefinition]:
-        """Features of the entity and field, the longest window first."""
-        found = [g for g in self.features.features if (g.kind, g.entity, g.field, g.delay_us) == (kind, entity, field, 0)]
+        """Features of the entity and field that rows have, the longest window first."""
+        found = [
+            g
+            for g in self.features.features
+            if (g.kind, g.entity, g.field, g.delay_us) == (kind, entity, field, 0) and g.name in self._where
+        ]
         return sorted(found, key=lambda g: -g.window_us)
 
-    def usual(self, f: FeatureDefinition) -> Callable[[Get, float], float | None]:
-        """What a window of this length usually holds: the rate of the longest window that is known and reaches back before it."""
-        if f.delay_us:
-            return lambda get, v: None
-        longer = [(g.name, g.window_us) for g in self.of_kind(f.kind, f.entity, f.field)]
-        ages = [g.name for g in self.of_kind(Kind.AGE_DAYS, f.entity, None)]
-        window_us, least_us = f.window_us, _KNOWN_WINDOWS * f.window_us
+    def usual(self, f: FeatureDefinition) -> Callable[[Row, float], float | None] | None:
+        """What a window of this length usually holds: the rate of the longest window that is known and reaches back before it. None
+        where rows have no such window."""
+        window_us, least_us, day_us = float(f.window_us), float(_KNOWN_WINDOWS * f.window_us), float(DAY_US)
+        longer = [(self.at(g.name), float(g.window_us)) for g in self.of_kind(f.kind, f.entity, f.field) if g.window_us >= least_us]
+        if f.delay_us or not longer:
+            return None
+        ages = [self.at(g.name) for g in self.of_kind(Kind.AGE_DAYS, f.entity, None)]
 
-        def usual(get: Get, v: float) -> float | None:
-            for name, reach in longer:
-                whole = _number(get, name)
-                if whole is None:
+        def usual(row: Row, v: float) -> float | None:
+            for at, reach in longer:
+                whole = row[at]
+                if not _LOW < whole < _HIGH:
                     continue
-                if reach < least_us:
-                    return None
-                known: float = reach
+                known, rest = reach, whole - v
                 for age in ages:
-                    days = _number(get, age)
-                    if days is not None:
-                        known = min(reach, days * DAY_US)
+                    days = row[age]
+                    if _LOW < days < _HIGH:
+                        if days * day_us < reach:
+                            known = days * day_us
                         break
-                return None if known < least_us else max(0.0, whole - v) * window_us / (known - window_us)
+                if known < least_us:
+                    return None
+                return rest * window_us / (known - window_us) if rest > 0.0 else 0.0
             return None
 
         return usual
 
-    def mean_of_window(self, f: FeatureDefinition) -> list[str]:
-        """The means of the same field over the same window."""
-        return [g.name for g in self.of_kind(Kind.MEAN, f.entity, f.field) if g.window_us == f.window_us]
+    def mean_of_window(self, f: FeatureDefinition) -> Callable[[Row], float]:
+        """The mean of the same field over the same window; NaN where it is not known."""
+        means = [self.at(g.name) for g in self.of_kind(Kind.MEAN, f.entity, f.field) if g.window_us == f.window_us]
 
-    def beside(self, f: FeatureDefinition, tell: Callable[[float], str]) -> Callable[[float], str]:
-        """What is typical of all payments, where it is told differently from this one."""
+        def mean(row: Row) -> float:
+            for at in means:
+                if _LOW < row[at] < _HIGH:
+                    return row[at]
+            return math.nan
+
+        return mean
+
+    def beside(self, f: FeatureDefinition, tell: Callable[[float], str], unit: str = "") -> Callable[[str], str]:
+        """What is typical of all payments, where it is told differently from this one, whose number is given as it is told."""
         typical = self._typical.get(f.name)
         if typical is None:
-            return lambda v: ""
+            return lambda own: ""
         told = tell(typical)
-        told_beside = f"; typical is {told}"
-        return lambda v: "" if tell(v) == told else told_beside
+        told_beside = f"; typical is {told}{unit}"
+        return lambda own: "" if own == told else told_beside
 
 
-def _number(get: Get, name: str) -> float | None:
-    value = get(name)
-    if type(value) is float:  # as nearly always: said apart because this is asked several times for each reason
-        return value if -math.inf < value < math.inf else None
-    return value if isinstance(value, float | int) and math.isfinite(value) else None
-
-
-def _first_known(get: Get, names: Sequence[str]) -> float | None:
-    for name in names:
-        value = _number(get, name)
-        if value is not None:
-            return value
-    return None
-
-
-def _of_column(name: str) -> Sentence:
-    start = f"{_words(name)} is "
-    return lambda get, v: start + _plain(v)
+def _of_column(start: str) -> Sentence:
+    return lambda row, v: start + _plain(v)
 
 
 def _count(w: _Scribe, f: FeatureDefinition) -> Sentence:
-    usual_of, beside_of = w.usual(f), w.beside(f, lambda n: f"{round(n):,}")
-    where, usually = f" {_belongs(f)} {_window(f)}", f"; this {f.entity} usually {_DOES.get(str(f.entity), 'has')} "
+    usual_of, beside_of, where = w.usual(f), w.beside(f, _whole), f" {_belongs(f)} {_window(f)}"
+    alone = _Texts(lambda v: f"{_times(v, 'payment')}{where}{beside_of(_whole(v))}")
+    if usual_of is None:
+        return lambda row, v: alone[v]
+    usually = f"; this {f.entity} usually {_DOES.get(str(f.entity), 'has')} "
+    told, fewer, beside = _Texts(lambda v: _times(v, "payment") + where), f"{usually}fewer than 1", _Texts(lambda n: usually + f"{n:,}")
 
-    def sentence(get: Get, v: float) -> str:
-        usual = usual_of(get, v)
+    def sentence(row: Row, v: float) -> str:
+        usual = usual_of(row, v)
         if usual is None:
-            beside = beside_of(v)
-        elif round(usual) == round(v):
-            beside = ", as usual"
-        else:
-            beside = usually + ("fewer than 1" if usual < 0.5 else f"{usual:,.0f}")
-        return f"{_times(v, 'payment')}{where}{beside}"
+            return alone[v]
+        n = round(usual)
+        if n == round(v):
+            return told[v] + ", as usual"
+        return told[v] + (fewer if usual < 0.5 else beside[n])
 
     return sentence
 
 
 def _total(w: _Scribe, f: FeatureDefinition) -> Sentence:
-    unit, usual_of = w.unit(f), w.usual(f)
-    beside_of, start = w.beside(f, lambda n: _money(n) + unit), f"{_words(f.field)} of payments {_belongs(f)} {_window(f)} adds up to "
+    unit, usual_of, beside_of = w.unit(f), w.usual(f), w.beside(f, _money, w.unit(f))
+    start = f"{_words(f.field)} of payments {_belongs(f)} {_window(f)} adds up to "
 
-    def sentence(get: Get, v: float) -> str:
-        usual = usual_of(get, v)
-        return f"{start}{_money(v)}{unit}{beside_of(v) if usual is None else f'; usually {_money(usual)}{unit}'}"
+    def sentence(row: Row, v: float) -> str:
+        usual = usual_of(row, v) if usual_of else None
+        if usual is None:
+            money = _money(v)
+            return f"{start}{money}{unit}{beside_of(money)}"
+        return f"{start}{_money(v)}{unit}; usually {_money(usual)}{unit}"
 
     return sentence
 
 
 def _mean(w: _Scribe, f: FeatureDefinition) -> Sentence:
-    field, start, unit = str(f.field), f"{_noun(w.features, f)} is ", w.unit(f)
+    field, start, unit = w.at(f.field), f"{_noun(w.features, f)} is ", w.unit(f)
 
-    def sentence(get: Get, v: float) -> str:
-        now = _number(get, field)
-        beside = f"; this payment is {_factor(now / v)} that" if now is not None and v > 0 else ""
-        return f"{start}{_money(v)}{unit}{beside}"
+    def sentence(row: Row, v: float) -> str:
+        now = row[field]
+        if v > 0 and _LOW < now < _HIGH:
+            return f"{start}{_money(v)}{unit}; this payment is {_factor(now / v)} that"
+        return f"{start}{_money(v)}{unit}"
 
     return sentence
 
 
 def _spread(w: _Scribe, f: FeatureDefinition) -> Sentence:
-    means, unit = w.mean_of_window(f), w.unit(f)
+    mean_of, unit = w.mean_of_window(f), w.unit(f)
     start, end = f"{_words(f.field)} of payments {_belongs(f)} varied by ", f" {_window(f)} (standard deviation)"
 
-    def sentence(get: Get, v: float) -> str:
-        mean = _first_known(get, means)
-        around = f" around a mean of {_money(mean)}{unit}" if mean is not None else ""
+    def sentence(row: Row, v: float) -> str:
+        mean = mean_of(row)
+        around = f" around a mean of {_money(mean)}{unit}" if mean == mean else ""
         return f"{start}{_money(v)}{unit}{around}{end}"
 
     return sentence
@@ -398,94 +456,91 @@ def _spread(w: _Scribe, f: FeatureDefinition) -> Sentence:
 
 def _end(word: str) -> Callable[[_Scribe, FeatureDefinition], Sentence]:
     def of(w: _Scribe, f: FeatureDefinition) -> Sentence:
-        field, unit, at_once = str(f.field), w.unit(f), not f.delay_us
+        # What is told with a delay cannot be this payment.
+        field, unit = -1 if f.delay_us else w.at(f.field), w.unit(f)
         start = f"this {f.entity}'s {word} {_words(f.field)} {_window(f)}"
-        is_it = f" is {start}"
-
-        def sentence(get: Get, v: float) -> str:
-            money = _money(v) + unit
-            return money + is_it if at_once and _number(get, field) == v else f"{start} is {money}"
-
-        return sentence
+        is_it, it_is = f"{unit} is {start}", f"{start} is "
+        return lambda row, v: _money(v) + is_it if row[field] == v and _LOW < v < _HIGH else f"{it_is}{_money(v)}{unit}"
 
     return of
 
 
 def _distinct(w: _Scribe, f: FeatureDefinition) -> Sentence:
     what, where = _words(f.field), f" in payments {_belongs(f)} {_window(f)}"
-    different, beside_of = f"different {what}", w.beside(f, lambda n: f"{round(n):,}")
-    return lambda get, v: f"{_times(v, different if round(v) > 1 else what)}{where}{beside_of(v)}"
+    different, beside_of = f"different {what}", w.beside(f, _whole)
+    return _by_value(lambda v: f"{_times(v, different if round(v) > 1 else what)}{where}{beside_of(_whole(v))}")
 
 
 def _deviation(w: _Scribe, f: FeatureDefinition) -> Sentence:
-    means, unit, field, words = w.mean_of_window(f), w.unit(f), str(f.field), _words(f.field)
+    mean_of, unit, field, words = w.mean_of_window(f), w.unit(f), w.at(f.field), _words(f.field)
     over = f" over {_span(f.window_us)}"
+    same, above, below = f" is this {f.entity}'s mean", f" above this {f.entity}'s mean", f" below this {f.entity}'s mean"
 
-    def sentence(get: Get, v: float) -> str:
-        mean, now = _first_known(get, means), _number(get, field)
-        of = f" of {_money(mean)}{unit}" if mean is not None else ""
-        value = f" {_money(now)}{unit}" if now is not None else ""
-        if abs(v) < 0.05:
-            return f"{words}{value} is this {f.entity}'s mean{of}{over}"
-        return f"{words}{value} is {abs(v):.1f} standard deviations {'above' if v > 0 else 'below'} this {f.entity}'s mean{of}{over}"
+    def sentence(row: Row, v: float) -> str:
+        mean, now = mean_of(row), row[field]
+        value = f" {_money(now)}{unit}" if _LOW < now < _HIGH else ""
+        how = same if -0.05 < v < 0.05 else f" is {abs(v):.1f} standard deviations{above if v > 0 else below}"
+        return f"{words}{value}{how} of {_money(mean)}{unit}{over}" if mean == mean else f"{words}{value}{how}{over}"
 
     return sentence
 
 
 def _fraud_count(w: _Scribe, f: FeatureDefinition) -> Sentence:
     end = f" {_hit(f)} became known {_window(f)}"
-    return lambda get, v: _times(v, "fraud") + end
+    return _by_value(lambda v: _times(v, "fraud") + end)
 
 
 def _fraud_rate(w: _Scribe, f: FeatureDefinition) -> Sentence:
-    middle, beside_of = f" of payments {_belongs(f)} {_window(f)} were fraud", w.beside(f, _percent)
-    return lambda get, v: f"{_percent(v)}{middle}{beside_of(v)}"
+    return _beside(w, f, _percent, f" of payments {_belongs(f)} {_window(f)} were fraud")
 
 
 def _fraud_streak(w: _Scribe, f: FeatureDefinition) -> Sentence:
     where = f"{_belongs(f)} {_window(f)}"
 
-    def sentence(get: Get, v: float) -> str:
+    def tell(v: float) -> str:
         n = round(v)
         if n < 2:
             return f"the latest payment {where} was {'fraud' if n else 'genuine'}"
         return f"the latest {n:,} payments {where} were all fraud"
 
-    return sentence
+    return _by_value(tell)
 
 
 def _since(what: str) -> Callable[[_Scribe, FeatureDefinition], Sentence]:
-    def of(w: _Scribe, f: FeatureDefinition) -> Sentence:
-        after, beside_of = f" after {what.format(belongs=_belongs(f), hit=_hit(f))}", w.beside(f, _ago)
-        return lambda get, v: f"{_ago(v)}{after}{beside_of(v)}"
-
-    return of
+    return lambda w, f: _beside(w, f, _ago, f" after {what.format(belongs=_belongs(f), hit=_hit(f))}")
 
 
 def _km(what: str) -> Callable[[_Scribe, FeatureDefinition], Sentence]:
-    def of(w: _Scribe, f: FeatureDefinition) -> Sentence:
-        away, beside_of = f" from {what.format(entity=f.entity)}", w.beside(f, _distance)
-        return lambda get, v: f"{_distance(v)}{away}{beside_of(v)}"
+    return lambda w, f: _beside(w, f, _distance, f" from {what.format(entity=f.entity)}")
 
-    return of
+
+def _beside(w: _Scribe, f: FeatureDefinition, tell: Callable[[float], str], end: str) -> Sentence:
+    """What `tell` says of the value, an end that is always the same, and what is typical."""
+    beside_of = w.beside(f, tell)
+
+    def sentence(row: Row, v: float) -> str:
+        own = tell(v)
+        return f"{own}{end}{beside_of(own)}"
+
+    return sentence
 
 
 def _speed(w: _Scribe, f: FeatureDefinition) -> Sentence:
     end = f" km/h would have been needed from this {f.entity}'s last place to this one"
-    return lambda get, v: f"{v:,.0f}{end}"
+    return lambda row, v: f"{v:,.0f}{end}"
 
 
 def _either(yes: str, no: str) -> Callable[[_Scribe, FeatureDefinition], Sentence]:
     def of(w: _Scribe, f: FeatureDefinition) -> Sentence:
         told, untold = (text.format(entity=f.entity, field=_words(f.field), days=NOVELTY_DAYS) for text in (yes, no))
-        return lambda get, v: told if v else untold
+        return lambda row, v: told if v else untold
 
     return of
 
 
 def _age(w: _Scribe, f: FeatureDefinition) -> Sentence:
     start = f"this {f.entity} is known for "
-    return lambda get, v: start + ("less than a day" if v < 1 else _ago(v * DAY_S))
+    return lambda row, v: start + ("less than a day" if v < 1 else _ago(v * DAY_S))
 
 
 def _value(w: _Scribe, f: FeatureDefinition) -> Sentence:
@@ -493,36 +548,39 @@ def _value(w: _Scribe, f: FeatureDefinition) -> Sentence:
     entities = [e.name for e in w.features.entities]
     usual = [g for g in w.features.features if g.kind is Kind.MEAN and g.field == f.field]
     usual.sort(key=lambda g: (entities.index(str(g.entity)), -g.window_us))
-    means = [(g.name, _noun(w.features, g)) for g in usual]
-    start, unit = f"{_words(f.field)} is ", w.unit(f)
-    beside_of = w.beside(f, lambda n: _money(n) + unit)
+    unit = w.unit(f)
+    means = [(w.at(g.name), f" {_noun(w.features, g)} of ") for g in usual]
+    start, beside_of = f"{_words(f.field)} is ", w.beside(f, _money, unit)
 
-    def sentence(get: Get, v: float) -> str:
-        for name, noun in means:
-            mean = _number(get, name)
-            if mean is not None and mean > 0:
-                return f"{start}{_money(v)}{unit}, {_factor(v / mean)} {noun} of {_money(mean)}{unit}"
-        return f"{start}{_money(v)}{unit}{beside_of(v)}"
+    def sentence(row: Row, v: float) -> str:
+        money = _money(v)
+        for at, noun in means:
+            mean = row[at]
+            if 0 < mean < _HIGH:
+                return f"{start}{money}{unit}, {_factor(v / mean)}{noun}{_money(mean)}{unit}"
+        return f"{start}{money}{unit}{beside_of(money)}"
 
     return sentence
 
 
 def _hour(w: _Scribe, f: FeatureDefinition) -> Sentence:
-    return lambda get, v: f"paid between {int(v):02d}:00 and {(int(v) + 1) % 24:02d}:00 local time"
+    return _by_value(lambda v: f"paid between {int(v):02d}:00 and {(int(v) + 1) % 24:02d}:00 local time")
 
 
 def _weekday(w: _Scribe, f: FeatureDefinition) -> Sentence:
-    return lambda get, v: f"paid on a {_WEEKDAYS[int(v) % 7]}"
+    return _by_value(lambda v: f"paid on a {_WEEKDAYS[int(v) % 7]}")
 
 
 def _ratio(w: _Scribe, f: FeatureDefinition) -> Sentence:
     first, second = _pair(w.features, f)
-    return lambda get, v: f"{first} is {_factor(v)} {second}"
+    start, end = f"{first} is ", f" {second}"
+    return lambda row, v: f"{start}{_factor(v)}{end}"
 
 
 def _difference(w: _Scribe, f: FeatureDefinition) -> Sentence:
     first, second = _pair(w.features, f)
-    return lambda get, v: f"{first} is {_money(abs(v))} {'above' if v >= 0 else 'below'} {second}"
+    start, above, below = f"{first} is ", f" above {second}", f" below {second}"
+    return lambda row, v: f"{start}{_money(abs(v))}{above if v >= 0 else below}"
 
 
 def _pair(features: FeatureSet, f: FeatureDefinition) -> tuple[str, str]:
@@ -654,14 +712,23 @@ def _times(v: float, one: str) -> str:
 
 def _ago(seconds: float) -> str:
     """`45 seconds`, `3 minutes`, `5 hours`, `12 days`: two of a unit or more, else the next smaller one."""
-    for unit, size in (("day", DAY_S), ("hour", 3_600), ("minute", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {unit}s"
-    return f"{_times(seconds, 'second')}" if round(seconds) else "0 seconds"
+    if seconds >= 2 * DAY_S:
+        return f"{seconds / DAY_S:,.0f} days"
+    if seconds >= 7_200:
+        return f"{seconds / 3_600:.0f} hours"
+    if seconds >= 120:
+        return f"{seconds / 60:.0f} minutes"
+    return _times(seconds, "second") if round(seconds) else "0 seconds"
 
 
 def _distance(km: float) -> str:
-    return f"{_plain(round(km, 1) if km < 10 else float(round(km)))} km"
+    """`3.20 km`, `5 km`, `1,234 km`: below 10 km to a tenth."""
+    if km >= 10:
+        return f"{km:,.0f} km"
+    if km >= 0:
+        tenths = f"{km:.1f}"
+        return f"{tenths[:-2]} km" if tenths[-1] == "0" else f"{tenths}0 km"
+    return f"{_plain(round(km, 1))} km"
 
 
 def _percent(share: float) -> str:
@@ -669,7 +736,11 @@ def _percent(share: float) -> str:
 
 
 def _money(v: float) -> str:
-    return f"{v:,.2f}"
+    return f"{v:.2f}" if -999 < v < 999 else f"{v:,.2f}"  # grouping costs half as much again, also where there is nothing to group
+
+
+def _whole(v: float) -> str:
+    return f"{round(v):,}"
 
 
 def _plain(v: float) -> str:

@@ -231,25 +231,34 @@ def reasons_of(in_force: InForce, judged: Judged, values: Floats, approved_max: 
     wanted = n if approved_max >= n else int(np.count_nonzero(outcomes > Outcome.APPROVE)) + max(0, approved_max)
     if wanted == 0:
         return out
-    told = np.ones(n, bool)
+    told = None
     if wanted < n:
+        told = np.ones(n, bool)
         told[np.lexsort((-np.nan_to_num(judged.decisions.risk_score), -outcomes))[wanted:]] = False
     for part in judged.parts:
-        own = told if part.rows is None else told[part.rows]
-        chosen = np.flatnonzero(own)
-        if len(chosen) == 0:
-            continue
-        places = chosen if part.rows is None else part.rows[chosen]
-        for at, found in zip(places.tolist(), explain(in_force, part, chosen, values[places]), strict=True):
-            out[at] = found
+        # Mostly a model's payments are told of one and all, and nothing needs to be picked out.
+        chosen, places = None, part.rows
+        if told is not None:
+            chosen = np.flatnonzero(told if part.rows is None else told[part.rows])
+            if len(chosen) == 0:
+                continue
+            places = chosen if part.rows is None else part.rows[chosen]
+        if places is None:
+            out[:] = explain(in_force, part, chosen, values)
+        else:
+            for at, found in zip(places.tolist(), explain(in_force, part, chosen, values[places]), strict=True):
+                out[at] = found
     return out
 
 
-def explain(in_force: InForce, part: Part, chosen: Ints, values: Floats) -> list[list[Reason]]:
-    """The model's reasons of the chosen rows of a part. values: their vectors."""
+def explain(in_force: InForce, part: Part, chosen: Ints | None, values: Floats) -> list[list[Reason]]:
+    """The model's reasons of the chosen rows of a part, None for all. values: their vectors."""
     loaded, read = part.loaded, part.read
     found = loaded.explainer.explain_tables(read.tables, read.scored, chosen)
-    words = {name: [column[at] for at in chosen.tolist()] for name, column in read.words.items()}
+    words = read.words
+    if chosen is not None and words:
+        asked = chosen.tolist()
+        words = {name: [column[at] for at in asked] for name, column in words.items()}
     return loaded.writer.of_batch(Inputs(in_force.names, values, words), found.columns, found.contributions, TOP_REASONS)
 
 

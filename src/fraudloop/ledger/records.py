@@ -17,7 +17,7 @@ from fraudloop.errors import LedgerError
 Value: TypeAlias = str | int | float | bool | None
 
 
-class Reason(msgspec.Struct, array_like=True, frozen=True):
+class Reason(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One reason of a decision, as it was answered. source: the feature, the rule or the list it comes from. share: of the absolute
     contributions of all columns, 0 for people's reasons."""
 

@@ -239,6 +239,56 @@ def test_a_batch_has_the_reasons_of_its_rows(top: int) -> None:
     assert writer.of_batch(inputs[:0], columns, contributions[:0], top) == []
 
 
+ANY_NUMBER = st.one_of(
+    st.integers(0, 40).map(float), st.floats(-1e3, 1e6), st.floats(), st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1e300])
+)
+
+
+@given(st.data())
+def test_whatever_rows_hold_a_batch_has_the_reasons_of_its_rows(data: st.DataObject) -> None:
+    features = data.draw(st.sampled_from(list(SETS.values())))
+    names = tuple(data.draw(st.lists(st.sampled_from((*features.names, "other")), unique=True)))
+    n = data.draw(st.integers(1, 4))
+    values = np.array(
+        data.draw(st.lists(st.lists(ANY_NUMBER, min_size=len(names), max_size=len(names)), min_size=n, max_size=n)), np.float64
+    ).reshape(n, len(names))
+    words = data.draw(st.lists(st.one_of(st.none(), st.text(max_size=5)), min_size=n, max_size=n))
+    columns = tuple(data.draw(st.permutations((*features.names, "category", "nowhere", "other"))))
+    contributions = np.random.default_rng(data.draw(st.integers(0, 99))).normal(size=(n, len(columns)))
+    writer = ReasonWriter(features, {"amount": "EUR"}, dict.fromkeys(features.names[::2], 3.0))
+    found = writer.of_batch(Inputs(names, values, {"category": words}), columns, contributions, 6)
+    for at in range(n):
+        row: dict[str, float | str | None] = {
+            name: None if value != value and at % 2 else value for name, value in zip(names, values[at].tolist(), strict=True)
+        }
+        row["category"] = words[at]
+        by_name = dict(zip(columns, contributions[at].tolist(), strict=True))
+        assert writer.of_row(row, by_name, 6) == found[at] == reasons_made_anew(features, row, by_name)
+
+
+def reasons_made_anew(features: FeatureSet, row: Mapping[str, float | str | None], contributions: Mapping[str, float]) -> list[Reason]:
+    return reasons(features, row, contributions, top=6, units={"amount": "EUR"}, typical=dict.fromkeys(features.names[::2], 3.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("customer_count_24h", math.inf, "the number of payments by this customer in the last 24 hours is inf"),
+        ("hour_of_day", -math.inf, "the local hour is -inf"),
+        ("customer_amount_mean_30d", math.inf, "this customer's mean amount in the last 30 days is inf EUR"),
+    ],
+)
+def test_what_has_no_end_is_told_all_the_same(name: str, value: float, text: str) -> None:
+    assert told(name, value).text == text
+
+
+def test_texts_are_right_beyond_as_many_as_are_kept() -> None:
+    writer = ReasonWriter(FEATURES)
+    for count in [*range(2, 1_500), *range(2, 1_500)]:
+        [reason] = writer.of_row({"customer_count_24h": float(count)}, {"customer_count_24h": 1.0})
+        assert reason.text == f"{count:,} payments by this customer in the last 24 hours"
+
+
 @given(st.lists(st.lists(st.sampled_from([0.0, -0.0, 0.5, -0.5, 1.0, -2.0, 3.25]), min_size=5, max_size=5), max_size=4), st.integers(0, 7))
 def test_rank_is_the_sorted_order(rows: list[list[float]], top: int) -> None:
     order = np.array([3, 0, 4, 1, 2])
