@@ -34,7 +34,7 @@ def runs() -> Iterator[Payments]:
 
 def told(records: list[bytes], vault: Vault) -> list[tuple[object, ...]]:
     """What records say, unsealed."""
-    out = []
+    out: list[tuple[object, ...]] = []
     for data in records:
         record = decode(data)
         assert isinstance(record, Transacted)
