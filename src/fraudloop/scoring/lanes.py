@@ -1,4 +1,4 @@
-"""Several numbers side by side, for kernels: loads, stores, + − × and comparisons of 4, 8 or 16 of them, each one machine
+"""Several numbers side by side, for kernels: loads, stores, + − × and comparisons of 8 or 16 of them, each one machine
 instruction or a few.
 
 Numba turns simple loops over rows into such instructions, but not values that belong together in a longer piece of
@@ -19,9 +19,11 @@ from numba.core.extending import type_callable
 from numba.extending import intrinsic, lower_builtin, register_model
 
 _ELEMENTS = {
-    types.float64: ir.DoubleType(), types.float32: ir.FloatType(), types.uint64: ir.IntType(64), types.uint32: ir.IntType(32), types.boolean: ir.IntType(1),
+    types.float64: ir.DoubleType(), types.float32: ir.FloatType(), types.uint64: ir.IntType(64), types.int64: ir.IntType(64), types.uint32: ir.IntType(32),
+    types.boolean: ir.IntType(1),
 }  # fmt: skip
 _INDEX = ir.IntType(32)
+_MASKS: dict[int, Any] = {8: types.uint8, 16: types.uint16}
 
 
 class Lanes(types.Type):
@@ -53,32 +55,46 @@ def _splat(builder: Any, lanes: Any, value: Any) -> Any:
     return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(_INDEX, lanes.count), [0] * lanes.count))
 
 
-def _loader(count: int) -> Any:
-    def load(typing: Any, array: Any, place: Any) -> Any:
-        lanes = Lanes(array.dtype, count)
+def _load(array: Any, place: Any, count: int, *more: Any) -> Any:
+    lanes = Lanes(array.dtype, count)
 
-        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            at = context.cast(builder, values[1], signature.args[1], types.intp)
-            return builder.load(_pointer(context, builder, signature.args[0], values[0], at, lanes.vector), align=array.dtype.bitwidth // 8)
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        at = context.cast(builder, values[1], signature.args[1], types.intp)
+        return builder.load(_pointer(context, builder, signature.args[0], values[0], at, lanes.vector), align=array.dtype.bitwidth // 8)
 
-        return lanes(array, place), code
-
-    return intrinsic(load)
+    return lanes(array, place, *more), code
 
 
-def _splatter(count: int) -> Any:
-    def splat(typing: Any, value: Any) -> Any:
-        lanes = Lanes(value, count)
-        return lanes(value), lambda context, builder, signature, values: _splat(builder, lanes, values[0])
-
-    return intrinsic(splat)
+@intrinsic
+def load16(typing: Any, array: Any, place: Any) -> Any:
+    """`array[place : place + 16]` of a contiguous array; bounds are not checked."""
+    return _load(array, place, 16)
 
 
-#: `array[place : place + n]` of a contiguous array; bounds are not checked.
-load, load8, load16 = (_loader(count) for count in (4, 8, 16))
+@intrinsic
+def splat16(typing: Any, value: Any) -> Any:
+    """The same value in sixteen lanes."""
+    lanes = Lanes(value, 16)
+    return lanes(value), lambda context, builder, signature, values: _splat(builder, lanes, values[0])
 
-#: The same value in all lanes.
-splat, splat8, splat16 = (_splatter(count) for count in (4, 8, 16))
+
+@intrinsic
+def load_for(typing: Any, array: Any, place: Any, every: Any) -> Any:
+    """`array[place : place + n]` of a contiguous array, n the bits of `every`: a kernel's width is a matter of its type."""
+    return _load(array, place, every.bitwidth, every)
+
+
+@intrinsic
+def splat_for(typing: Any, value: Any, every: Any) -> Any:
+    """The same value in as many lanes as `every` has bits."""
+    lanes = Lanes(value, every.bitwidth)
+    return lanes(value, every), lambda context, builder, signature, values: _splat(builder, lanes, values[0])
+
+
+@intrinsic
+def width(typing: Any, every: Any) -> Any:
+    """How many bits it has, known to the compiler."""
+    return types.intp(every), lambda context, builder, signature, values: ir.Constant(ir.IntType(64), every.bitwidth)
 
 
 @intrinsic
@@ -111,17 +127,42 @@ at_most, at_most_or_missing = (_comparison("<=", missing=missing) for missing in
 
 
 @intrinsic
-def pack(typing: Any, flags: Any) -> Any:
-    """Eight flags as the bits of a byte, the first the lowest."""
-    byte = ir.IntType(8)
-    return types.uint8(flags), lambda context, builder, signature, values: builder.bitcast(values[0], byte)
+def less(typing: Any, lanes: Any, bound: Any) -> Any:
+    """By lane `value < bound` of signed integers."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.icmp_signed("<", values[0], _splat(builder, lanes, values[1]))
+
+    return Lanes(types.boolean, lanes.count)(lanes, bound), code
 
 
 @intrinsic
-def unpack(typing: Any, byte: Any) -> Any:
-    """The bits of a byte as eight flags."""
-    flags = Lanes(types.boolean, 8)
-    return flags(types.uint8), lambda context, builder, signature, values: builder.bitcast(values[0], flags.vector)
+def add_product(typing: Any, one: Any, other: Any, addend: Any) -> Any:
+    """By lane `one * other + addend`, rounded once: IEEE's fusedMultiplyAdd, so the same bits also where a machine has to call a function for it."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind = ir.FunctionType(one.vector, [one.vector] * 3)
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{one.count}f{one.dtype.bitwidth}")
+        return builder.call(function, values)
+
+    return one(one, other, addend), code
+
+
+@intrinsic
+def pack(typing: Any, flags: Any) -> Any:
+    """Flags as the bits of an unsigned integer, the first the lowest."""
+    return _MASKS[flags.count](flags), lambda context, builder, signature, values: builder.bitcast(values[0], ir.IntType(flags.count))
+
+
+@intrinsic
+def unpack(typing: Any, bits: Any, every: Any) -> Any:
+    """The bits of an integer as flags, as many as `every` has bits."""
+    flags = Lanes(types.boolean, every.bitwidth)
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.bitcast(context.cast(builder, values[0], signature.args[0], signature.args[1]), flags.vector)
+
+    return flags(bits, every), code
 
 
 @intrinsic

@@ -83,6 +83,11 @@ class TreeTable:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_bits", _bits_of(self))
 
+    @property
+    def zero(self) -> float:
+        """What is this near to 0 is read as 0."""
+        return _SINGLE_ZERO if self.single else _LIGHTGBM_ZERO
+
     def margins(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds float64 [n] of rows float64 [n, inputs]; NaN = missing."""
         sums = self.sums(x)
@@ -134,7 +139,7 @@ def _bits_of(table: TreeTable) -> tuple[Any, ...] | None:
     order = order[: begin[-1]]
     word: Any = np.uint32 if table.single and leaves_max <= _NARROW_LEAVES_MAX else np.uint64
     return (
-        table.strict, _SINGLE_ZERO if table.single else _LIGHTGBM_ZERO, begin, turn, leaf_begin, table.feature[order] * np.int64(_LANES), threshold[order],
+        table.strict, table.zero, begin, turn, leaf_begin, table.feature[order] * np.int64(_LANES), threshold[order],
         bits[: begin[-1]].astype(word), np.array([np.iinfo(word).max], word), leaf,
     )  # fmt: skip
 

@@ -114,13 +114,15 @@ def test_contributions_are_shapley_values_over_all_subsets_of_columns(trees: lis
 
 @given(st.lists(tree(), min_size=1, max_size=3), st.booleans(), st.integers(0, 2**32 - 1), st.integers(2, 19))
 @settings(max_examples=100, deadline=None)
-def test_rows_in_the_lanes_give_the_bits_of_points_in_the_lanes(trees: list[JsonTree], strict: bool, seed: int, n: int) -> None:
-    """A lone row goes the one way, many go the other; also where a missing value is read as 0, as LightGBM does."""
+def test_a_row_goes_as_it_is_scored_and_alone_as_beside_others(trees: list[JsonTree], strict: bool, seed: int, n: int) -> None:
+    """Whatever threshold and value; also where a missing value is read as 0, as LightGBM does."""
     random = np.random.default_rng(seed)
     made = from_trees_json(encode_trees(trees, 4, 0.25, "margin"), 4)
     kinds = random.integers(0, 3, len(made.missing)).astype(np.uint8)
-    shap = tree_shap(dataclasses.replace(made, strict=strict, single=False, missing=kinds))
-    x = random.choice([-math.inf, -2.0, -1e-36, -0.0, 0.0, 1.0, 2.0, math.inf, math.nan], (n, 4))
+    extremes = [-math.inf, -np.finfo(float).max, -5e-324, -0.0, 0.0, 5e-324, 1.0, np.nextafter(1.0, 2.0), np.finfo(float).max, math.inf]
+    threshold = np.where(random.random(len(kinds)) < 0.5, made.threshold, random.choice(extremes, len(kinds)))
+    shap = tree_shap(dataclasses.replace(made, strict=strict, single=False, missing=kinds, threshold=threshold))
+    x = random.choice([*extremes, -2.0, -1e-36, 1e-300, 2.0, math.nan], (n, 4))
     alone = np.concatenate([shap.contributions(x[at : at + 1]) for at in range(n)])
     assert shap.contributions(x).tobytes() == alone.tobytes()
     np.testing.assert_allclose(alone.sum(axis=1) + shap.base, shap.table.sums(x), atol=1e-9 * max(1.0, float(np.abs(alone).max())), rtol=0)
@@ -146,6 +148,10 @@ def test_a_way_of_any_number_of_columns_is_exact(columns: int) -> None:
         found, (right_, base) = shap.contributions(x[None])[0], by_definition(shap.table, x)
         np.testing.assert_allclose(found, right_, atol=1e-11, rtol=0)
         assert shap.base == pytest.approx(base)
+    many = np.random.default_rng(columns).normal(size=(19, columns))
+    alone = np.concatenate([shap.contributions(row[None]) for row in many])
+    for size in (2, 3, 8, 19):
+        assert np.concatenate([shap.contributions(many[at : at + size]) for at in range(0, 19, size)]).tobytes() == alone.tobytes()
 
 
 def test_a_tree_of_one_leaf_contributes_nothing() -> None:
