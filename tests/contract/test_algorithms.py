@@ -248,7 +248,7 @@ model = Bundle.load(Path({str(bundle)!r})).model()
 scores = model.score(Inputs(model.numbers, np.ones((5, len(model.numbers))), {{name: ["DE"] * 5 for name in model.words}}))
 assert len(model.members) == {len(ALGORITHMS)} and ((scores > 0) & (scores < 1)).all()
 loaded = {{name.partition(".")[0] for name in sys.modules}}
-bad = loaded & {{"sklearn", "pandas", "xgboost", "lightgbm", "onnx", "joblib", "matplotlib", "polars"}}
+bad = loaded & {{"sklearn", "pandas", "xgboost", "lightgbm", "onnx", "onnxruntime", "joblib", "matplotlib", "polars"}}
 assert not bad, bad
 assert not any(name.startswith(("fraudloop.training", "fraudloop.reports", "fraudloop.data")) for name in sys.modules)
 """

@@ -43,7 +43,7 @@ _CONNECT_S = 2.0
 
 #: What each extra is for, as the advice says it.
 _EXTRA_FOR: Final = {
-    "score": "score with a bundle that holds a network",
+    "score": "score with a network that fraudloop did not write",
     "data": "validate tables by contract",
     "train": "train, evaluate and plot",
     "track": "track runs in MLflow",
@@ -165,7 +165,8 @@ def _tracking(settings: Settings) -> Finding:
 
 def _serving(data: Path | None) -> Iterator[Finding]:
     """What `fraudloop serve` is quick by, and what it can be stopped by."""
-    for name, what in (("httptools", "decide over HTTP"), ("uvloop", "turn the loop faster"), ("onnxruntime", "serve a network")):
+    wanted = {"httptools": "decide over HTTP", "uvloop": "turn the loop faster", "onnxruntime": _EXTRA_FOR["score"]}
+    for name, what in wanted.items():
         try:
             yield Finding("serve", name, metadata.version(name), ok=True, needed=False)
         except metadata.PackageNotFoundError:

@@ -1,5 +1,5 @@
-"""Several numbers side by side, for kernels: loads, stores, + − × and comparisons of 8 or 16 of them, each one machine
-instruction or a few.
+"""Several numbers side by side, for kernels: loads, stores, + − × ÷ and comparisons of 8 or 16 of them, each one machine
+instruction or a few; and tiles, several such vectors that take part in the same step.
 
 Numba turns simple loops over rows into such instructions, but not values that belong together in a longer piece of
 code, nor loops so short that they are unrolled first. Every lane is the IEEE operation, so the bits are those of scalars; where
@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.datamodel import models
 from numba.core.extending import type_callable
+from numba.core.types.containers import UniTuple
 from numba.extending import intrinsic, lower_builtin, register_model
 
 _ELEMENTS = {
@@ -203,6 +204,145 @@ def pick(typing: Any, array: Any, begin: Any, bits: Any) -> Any:
     return lanes(array, begin, bits), code
 
 
+def _fused(builder: Any, kind: Any, name: str, values: Any) -> Any:
+    # Not `fmuladd`, which may round twice where a machine has no such instruction: then the bits would depend on it.
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.{name}")
+    return builder.call(function, values)
+
+
+@intrinsic
+def fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """`a * b + c`, rounded once: of lanes, or of single float32."""
+    kind, name = (a.vector, f"v{a.count}f{a.dtype.bitwidth}") if isinstance(a, Lanes) else (_ELEMENTS[a], f"f{a.bitwidth}")
+    return a(a, b, c), lambda context, builder, signature, values: _fused(builder, kind, name, values)
+
+
+def _tile(builder: Any, kind: Any, parts: Any) -> Any:
+    out = ir.Constant(kind, ir.Undefined)
+    for at, part in enumerate(parts):
+        out = builder.insert_value(out, part, at)
+    return out
+
+
+def _places(context: Any, builder: Any, signature: Any, values: Any, first: int, count: int) -> list[Any]:
+    """`place + i * step` for each i, of the arguments `place` and `step` that begin at `first`."""
+    place, step = (context.cast(builder, values[at], signature.args[at], types.intp) for at in (first, first + 1))
+    return [builder.add(place, builder.mul(step, ir.Constant(step.type, at))) for at in range(count)]
+
+
+def _element(context: Any, builder: Any, array_type: Any, array: Any, place: Any) -> Any:
+    return builder.load(builder.gep(context.make_array(array_type)(context, builder, array).data, [place]))
+
+
+def _spreader(count: int) -> Any:
+    def spread(typing: Any, array: Any, place: Any, step: Any) -> Any:
+        lanes = Lanes(array.dtype, 16)
+
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            places = _places(context, builder, signature, values, 1, count)
+            parts = [_splat(builder, lanes, _element(context, builder, signature.args[0], values[0], at)) for at in places]
+            return _tile(builder, context.get_value_type(signature.return_type), parts)
+
+        return UniTuple(lanes, count)(array, place, step), code
+
+    return intrinsic(spread)
+
+
+def _reader(count: int) -> Any:
+    def read(typing: Any, array: Any, place: Any, step: Any) -> Any:
+        lanes = Lanes(array.dtype, 16)
+
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            places = _places(context, builder, signature, values, 1, count)
+            pointers = [_pointer(context, builder, signature.args[0], values[0], at, lanes.vector) for at in places]
+            parts = [builder.load(pointer, align=array.dtype.bitwidth // 8) for pointer in pointers]
+            return _tile(builder, context.get_value_type(signature.return_type), parts)
+
+        return UniTuple(lanes, count)(array, place, step), code
+
+    return intrinsic(read)
+
+
+#: A tile of `n` vectors of 16: the i-th holds `array[place + i * step]` in all lanes, or the 16 values from there on. Bounds
+#: are not checked.
+spread8, spread16 = (_spreader(count) for count in (8, 16))
+read4, read8 = (_reader(count) for count in (4, 8))
+
+
+@intrinsic
+def spread_fma(typing: Any, tile: Any, lanes: Any, array: Any, place: Any, step: Any) -> Any:
+    """The i-th vector of a tile plus `lanes * array[place + i * step]`, rounded once; bounds are not checked."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        parts = []
+        for at, where in enumerate(_places(context, builder, signature, values, 3, tile.count)):
+            factor = _splat(builder, lanes, _element(context, builder, signature.args[2], values[2], where))
+            given = [values[1], factor, builder.extract_value(values[0], at)]
+            parts.append(_fused(builder, lanes.vector, f"v{lanes.count}f{lanes.dtype.bitwidth}", given))
+        return _tile(builder, context.get_value_type(signature.return_type), parts)
+
+    return tile(tile, lanes, array, place, step), code
+
+
+@intrinsic
+def read_fma(typing: Any, tile: Any, lanes: Any, array: Any, place: Any, step: Any) -> Any:
+    """The i-th vector of a tile plus `lanes` times the 16 values from `array[place + i * step]` on, rounded once; bounds are
+    not checked."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        parts = []
+        for at, where in enumerate(_places(context, builder, signature, values, 3, tile.count)):
+            pointer = _pointer(context, builder, signature.args[2], values[2], where, lanes.vector)
+            factor = builder.load(pointer, align=lanes.dtype.bitwidth // 8)
+            given = [values[1], factor, builder.extract_value(values[0], at)]
+            parts.append(_fused(builder, lanes.vector, f"v{lanes.count}f{lanes.dtype.bitwidth}", given))
+        return _tile(builder, context.get_value_type(signature.return_type), parts)
+
+    return tile(tile, lanes, array, place, step), code
+
+
+@intrinsic
+def store_tile(typing: Any, array: Any, place: Any, step: Any, tile: Any) -> Any:
+    """The i-th vector of a tile to `array[place + i * step :]`; bounds are not checked."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        lanes = tile.dtype
+        for at, where in enumerate(_places(context, builder, signature, values, 1, tile.count)):
+            pointer = _pointer(context, builder, signature.args[0], values[0], where, lanes.vector)
+            builder.store(builder.extract_value(values[3], at), pointer, align=lanes.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, place, step, tile), code
+
+
+@intrinsic
+def turn16(typing: Any, source: Any, begin: Any, step: Any, target: Any, place: Any, stride: Any) -> Any:
+    """16 × 16 values with rows and columns exchanged: `target[place + j * stride + i] = source[begin + i * step + j]`; bounds
+    are not checked."""
+    lanes = Lanes(source.dtype, 16)
+    align = source.dtype.bitwidth // 8
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        def pointers(array: int) -> list[Any]:
+            places = _places(context, builder, signature, values, array + 1, 16)
+            return [_pointer(context, builder, signature.args[array], values[array], at, lanes.vector) for at in places]
+
+        rows = [builder.load(pointer, align=align) for pointer in pointers(0)]
+        # Four times each pair of rows that are 8, 4, 2, 1 apart is woven: what stood at (i, j) comes to (j, i).
+        for _ in range(4):
+            woven = []
+            for at in range(8):
+                for half in (0, 8):
+                    mask = [place for lane in range(half, half + 8) for place in (lane, lane + 16)]
+                    woven.append(builder.shuffle_vector(rows[at], rows[at + 8], ir.Constant(ir.VectorType(_INDEX, 16), mask)))
+            rows = woven
+        for pointer, row in zip(pointers(3), rows, strict=True):
+            builder.store(row, pointer, align=align)
+        return context.get_dummy_value()
+
+    return types.void(source, begin, step, target, place, stride), code
+
+
 def _define(operation: Callable[..., Any], instruction: str) -> None:
     @type_callable(operation)
     def _(context: Any) -> Any:
@@ -216,3 +356,4 @@ def _define(operation: Callable[..., Any], instruction: str) -> None:
 _define(operator.add, "fadd")
 _define(operator.sub, "fsub")
 _define(operator.mul, "fmul")
+_define(operator.truediv, "fdiv")

@@ -4,6 +4,8 @@ Contributions are those of DeepLIFT's rescale rule (Shrikumar, Greenside & Kunda
 unit passes on `(relu(z) - relu(z0)) / (z - z0)` of what it gets, so that the contributions of a row add up to its
 margin less that of the constant row, up to float32. They stand in a branch that is taken only when asked for: the
 runtime computes every node on the main path, whatever output it is asked for.
+
+`scoring.onnx_weights` reads these graphs, node by node: what changes here must change there.
 """
 
 from __future__ import annotations
@@ -14,10 +16,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Singles = NDArray[np.float32]
+from fraudloop.scoring.network_kernel import NEAR
 
-#: Where z is nearer than this to z0 the quotient is the slope at z0 instead: the difference is below float32's grain.
-NEAR: Final = 1e-6
+Singles = NDArray[np.float32]
 
 _OPSET: Final = 17
 _IR: Final = 8

@@ -40,6 +40,7 @@ CASES = {
     "scoring",
     "handbook",
     "index",
+    "network",
     "personal",
     "reasons",
     "recovery",

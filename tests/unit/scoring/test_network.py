@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from fraudloop.errors import BundleError
-from fraudloop.scoring.network import NetworkScorer
+from fraudloop.scoring.network import NetworkScorer, OnnxNetwork
 from fraudloop.training.network_onnx import encode_network
+from tests.networks import Plain
+from tests.networks import rows as table
 
 COLUMNS = 5
 
 
-def graph(seed: int = 0, hidden: tuple[int, ...] = (256, 128, 64), columns: int = COLUMNS) -> bytes:
-    random = np.random.default_rng(seed)
-    sizes = (columns, *hidden, 1)
-    weights = [random.standard_normal((a, b)).astype(np.float32) / np.float32(np.sqrt(a)) for a, b in pairwise(sizes)]
-    biases = [0.3 * random.standard_normal(b).astype(np.float32) for b in sizes[1:]]
-    return encode_network(weights, biases, random.standard_normal(columns).astype(np.float32))
+def graph(seed: int = 0, hidden: tuple[int, ...] = (256, 128, 64)) -> bytes:
+    return Plain.random(COLUMNS, hidden, seed).encode()
 
 
-def rows(n: int = 1_000, columns: int = COLUMNS) -> np.ndarray:
-    return 3.0 * np.random.default_rng(1).standard_normal((n, columns))
+def rows(n: int = 1_000) -> np.ndarray:
+    return table(n, COLUMNS)
+
+
+@pytest.mark.parametrize(("columns", "hidden"), [(COLUMNS, (8,)), (COLUMNS, (256, 128, 64)), (81, (256, 128, 64)), (81, (100, 30))])
+def test_onnx_runtime_says_the_same_of_the_same_file(columns: int, hidden: tuple[int, ...]) -> None:
+    data, x = Plain.random(columns, hidden).encode(), table(500, columns) / 3.0
+    scorer, oracle = NetworkScorer(data, columns), OnnxNetwork(data, columns)
+    assert scorer.base == oracle.base
+    for found, expected in zip(scorer.explained(x), oracle.run(x, explain=True), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_network_of_its_own_is_served_without_onnx_runtime() -> None:
+    code = f"""
+import sys
+from fraudloop.scoring.network import NetworkScorer
+import numpy as np
+NetworkScorer({graph(hidden=(8,))!r}, {COLUMNS}).explained(np.zeros((1, {COLUMNS})))
+assert not {{"onnx", "onnxruntime"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 32, 999])
