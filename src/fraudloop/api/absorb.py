@@ -43,6 +43,10 @@ class Door(Protocol):
 
     def admit(self, body: Mapping[str, Any]) -> Admission: ...
 
+    def glance(self, raw: bytes) -> Row | None:
+        """The row of a body as it came over the wire, where that is seen at a glance."""
+        ...
+
 
 class Event:
     """One event of `POST /events`: a ticket of the engine, and of the intake. `told` gets what became of it, once."""

@@ -162,7 +162,8 @@ class Scorer:
         self.started = time.time()
         self._loop = loop
         self._scheduled = False
-        self._engine, self._admit, self._lines = parts.engine, parts.door.admit, parts.lines
+        self._engine, self._lines = parts.engine, parts.lines
+        self._glance, self._admit = parts.door.glance, parts.door.admit
         self._ask, self._now_us, self._encode = parts.engine.ask, parts.clock.now_us, self.answers.encode
         self._object = msgspec.json.Decoder(dict[str, Any]).decode
         self._predictions: Predictions | None = None
@@ -390,10 +391,13 @@ class Scorer:
     # --- decisions -----------------------------------------------------------------------------------------------
 
     def _score(self, connection: Connection, routed: Routed, body: bytes) -> None:
-        found = self._admit(self._object(body))
-        if found.row is None:
-            raise refused(found.refusals)
-        self._ask(Ask(self, connection, routed, found.row))
+        row = self._glance(body)
+        if row is None:
+            found = self._admit(self._object(body))
+            row = found.row
+            if row is None:
+                raise refused(found.refusals)
+        self._ask(Ask(self, connection, routed, row))
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._step)
