@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import polars as pl
@@ -131,6 +134,175 @@ def same(found: Admission, wanted: Admission) -> None:
 def test_quickly_bodies_take_the_short_way(body: dict[str, Any]) -> None:
     """Or the test above would show nothing."""
     assert DOOR._quickly(body) == DOOR._by_table(body)
+
+
+IDS = st.one_of(
+    st.sampled_from(
+        ["c-1", "4111 1111", "1541815603606036480", "550e8400-e29b-41d4-a716-446655440000", "a b", "a|b", "||", "None", "x" * 1_030]
+    ),
+    TEXTS,
+)
+PLACES: dict[str, st.SearchStrategy[Any]] = {
+    "latitude": st.one_of(st.floats(-91, 91), st.integers(-90, 90), st.none()),
+    "longitude": st.one_of(st.floats(-181, 181), st.integers(-180, 180), st.none()),
+}
+AS_WRITTEN: dict[str, st.SearchStrategy[Any]] = {
+    **FIELDS, **dict.fromkeys(("customer_id", "merchant_id", "card_id", "device_id", "ip"), st.one_of(IDS, st.none(), ANYTHING)), **PLACES,
+    "transaction_id": IDS, "timestamp": TIMES, "amount": AMOUNTS, "device_type": st.one_of(TEXTS, st.none()), "card_present": st.one_of(st.booleans(), st.none(), ANYTHING), "home_country": FIELDS["country"],
+    "home_latitude": PLACES["latitude"], "home_longitude": PLACES["longitude"],
+}  # fmt: skip
+#: Nearly always one of these, or no body would be what the reference has in mind.
+ORDINARY_IDS = st.sampled_from(
+    ["c-1", "m 12", "1541815603606036480", "550e8400-e29b-41d4-a716-446655440000", "4111", "a|b", "None", "x" * 13]
+)
+ORDINARY: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(("transaction_id", "customer_id", "merchant_id", "card_id", "device_id", "id", "ip"), ORDINARY_IDS),
+    "timestamp": st.one_of(
+        st.datetimes().map(lambda t: t.replace(year=1971 + t.year % 128).isoformat(timespec="milliseconds") + "Z"),
+        st.sampled_from(["2026-03-29T02:30:00Z", "2026-03-29T01:59:59.999+01:00", "2100-01-01T00:00:00.001Z", "1970-01-01T00:00:00Z", "2026-01-31T12:00:00.5Z"]),
+    ),
+    "amount": st.one_of(st.integers(0, 10**7).map(lambda n: f"{n // 100}.{n % 100:02d}"), st.integers(0, 10**7).map(lambda n: n / 100), st.integers(0, 10**9), st.sampled_from([0.0, 57.16, 1e9])),
+    "currency": st.sampled_from(["EUR", "usd", "JPY", "KWD", "ABC", None]), "country": st.sampled_from(["DE", "deu", "Germany", None]), "status": st.sampled_from(["captured", None]), "flow": st.sampled_from(["cards", "", None]),
+    "type": st.sampled_from(["phone", "", None]), "device_type": st.sampled_from(["phone", None]), "merchant_category": st.sampled_from(["grocery", " grocery ", "5411", None]),
+    **dict.fromkeys(("latitude", "longitude", "home_latitude", "home_longitude"), st.one_of(st.floats(-90, 90), st.integers(-90, 90))), "is_online": st.booleans(), "card_present": st.booleans(),
+}  # fmt: skip
+NESTED: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "device": {"id": st.one_of(IDS, st.none()), "type": st.one_of(TEXTS, st.none()), "ip": st.one_of(IDS, st.none()), "note": ANYTHING},
+    "location": {**PLACES, "x": ANYTHING}, "home_location": PLACES,
+}  # fmt: skip
+
+
+def written(value: Any) -> str:
+    """As JSON, a number that is none as null."""
+    return (
+        json.dumps(None if isinstance(value, float) and not math.isfinite(value) else value, allow_nan=True)
+        .replace("NaN", "0")
+        .replace("Infinity", "0")
+    )
+
+
+def names_of(fields: Iterable[str], needed: Collection[str]) -> list[str]:
+    """Names to choose from: mostly those that the quickest way knows."""
+    known = ORDINARY.keys() & {*fields} if needed else {*fields}
+    return [
+        *sorted(known - {*needed}),
+        *(sorted(NESTED) * 3 if needed else ()),
+        *(["user_id", "note", "mcc", "utc_offset", "received_at"] if needed else []),
+    ]
+
+
+@st.composite
+def raw_bodies(draw: st.DrawFn) -> bytes:
+    """Bodies as they come over the wire: fields in any order, some of them twice, some names with escapes, mostly of the reference's own."""
+
+    def thing(fields: dict[str, st.SearchStrategy[Any]], needed: tuple[str, ...] = ()) -> str:
+        names = [
+            *needed,
+            *draw(
+                st.lists(
+                    st.sampled_from(sorted({*fields, *(NESTED if needed else ())} - {*needed})), unique=draw(st.booleans()), max_size=9
+                )
+            ),
+        ]
+        if draw(st.integers(0, 4)) == 0:
+            names.append(draw(st.sampled_from(names or ["x"])))
+        parts = []
+        for name in draw(st.permutations(names)):
+            ordinary = draw(st.integers(0, 24)) > 0
+            if needed and name in NESTED and ordinary:
+                text = thing(NESTED[name])
+            else:
+                text = written(draw(ORDINARY.get(name, fields.get(name, ANYTHING)) if ordinary else fields.get(name, ANYTHING)))
+            key = json.dumps(name) if draw(st.integers(0, 19)) else '"' + "".join(f"\\u{ord(c):04x}" for c in name) + '"'
+            parts.append(f"{key}:{text}")
+        return "{" + ",".join(parts) + "}"
+
+    return thing(AS_WRITTEN, ("transaction_id", "timestamp", "amount")).encode()
+
+
+GLANCED = {
+    "plain": DOOR, "London, latest": DOORS["London, latest"], "Berlin": RowDoor(Shape(zone="Europe/Berlin", negative=True), RATES),
+    "minor units": RowDoor(Shape(minor=True), RATES),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("door", list(GLANCED.values()), ids=list(GLANCED))
+@given(raw=raw_bodies())
+@settings(max_examples=400, deadline=None)
+def test_what_is_seen_at_a_glance_is_the_row_of_the_other_ways(door: RowDoor, raw: bytes) -> None:
+    assert door._glance is not None
+    door._glance._missed = door._glance._passed = 0
+    found = door.glance(raw)
+    if found is not None:
+        same(Admission(found), Admission(door.admit_bytes(raw).row))
+
+
+USUAL: dict[str, Any] = {
+    "transaction_id": "b-1", "timestamp": "2026-01-31T12:00:05.123Z", "customer_id": "c1", "merchant_id": "m1", "merchant_category": "grocery", "amount": "29.02", "currency": "EUR",
+    "country": "DE", "is_online": True, "device": {"id": "d1"}, "location": {"latitude": 52.5, "longitude": 13.4},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {}, {"device": {}, "amount": 29.02}, {"timestamp": "2026-01-31T12:00:05+02:00", "currency": "usd", "amount": 5}, {"location": {"latitude": 5, "longitude": -7.25}, "is_online": None, "country": None},
+        {"customer_id": "550e8400-e29b-41d4-a716-446655440000", "merchant_id": None, "card_id": "1541815603606036480", "card_present": False},
+        {"status": "captured", "flow": "cards", "home_country": "FR", "home_location": {"latitude": 1.5, "longitude": 2.5}, "received_at": "2026-01-31T12:00:06Z", "utc_offset": 60},
+        {"device": {"id": None, "type": "phone", "ip": "10.0.0.1"}, "home_latitude": 1.0, "home_longitude": 2.0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_usual_bodies_are_taken_at_a_glance(changes: dict[str, Any]) -> None:
+    """Or the test above would show nothing."""
+    door = RowDoor(Shape(), RATES)
+    body = {**USUAL, **changes}
+    flat = {name: value for name, value in body.items() if not isinstance(value, dict)} | {
+        "device_id": "d1",
+        "device_type": "x",
+        "ip": "::1",
+        "latitude": 5.5,
+        "longitude": 6.0,
+    }
+    for one in (body, dict(reversed(body.items())), flat):
+        found = door.glance(json.dumps(one).encode())
+        assert found is not None
+        same(Admission(found), Admission(door.admit(one).row))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"customer_id": CARD}, {"customer_id": CARD.replace(" ", "")}, {"device": {"id": f"x {CARD}"}}, {"merchant_category": CARD}, {"note": "thanks"}, {"user_id": "c2"}, {"customer_id": ""}, {"customer_id": " c"},
+        {"device_id": None}, {"latitude": None}, {"location": {"latitude": 5.0}}, {"location": {"latitude": 91.0, "longitude": 0.0}}, {"amount": None}, {"amount": 1e9}, {"amount": True}, {"timestamp": 5}, {"amount": "-1"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_unusual_is_left_to_the_other_ways(raw: dict[str, Any]) -> None:
+    door = RowDoor(Shape(), RATES)
+    assert door.glance(json.dumps({**USUAL, **raw}).encode()) is None
+
+
+def test_a_shape_of_its_own_is_never_taken_at_a_glance() -> None:
+    raw = json.dumps(USUAL).encode()
+    for shape in (
+        SHAPE,
+        Shape(constants={"flow": "x"}),
+        Shape(aliases=False),
+        Shape(fields={"amount": "sum"}),
+        Shape(decimal=","),
+        Shape(ignore=("ip",)),
+        Shape(values={"status": {"ok": "captured"}}),
+    ):
+        assert RowDoor(shape, RATES).glance(raw) is None
+
+
+def test_who_always_writes_otherwise_is_hardly_tried_and_taken_again_once_that_ends() -> None:
+    door = RowDoor(Shape(), RATES)
+    usual, other = json.dumps(USUAL).encode(), json.dumps({**USUAL, "note": "x"}).encode()
+    assert [door.glance(other) for _ in range(100)] == [None] * 100
+    found = [door.glance(usual) is not None for _ in range(100)]
+    assert all(found[32:])
 
 
 @given(body=st.dictionaries(st.one_of(st.sampled_from(sorted(FIELDS)), st.text(max_size=5)), ANYTHING, max_size=6))

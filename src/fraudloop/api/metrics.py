@@ -6,13 +6,14 @@ milliseconds and would stop every decision. Names and help stand in one table, M
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from fraudloop.domain.outcome import Outcome
+from fraudloop.ledger.records import Decision
 
 #: Upper edges, each inclusive. Latency in seconds: the promise (50 ms) and the moments around a disk's flush need edges of their own.
 LATENCY_S: Final = (
@@ -44,6 +45,17 @@ class Histogram(msgspec.Struct):
     def add(self, value: float) -> None:
         self.counts[bisect_left(self.edges, value)] += 1
         self.total += value
+
+    def add_all(self, values: Sequence[float]) -> None:
+        """`add` of each in turn."""
+        for value in values:  # one after the other, as `add` does: the last bits of a sum are of its order
+            self.total += value
+        ordered, counts, below = sorted(values), self.counts, 0
+        for at, edge in enumerate(self.edges):
+            upto = bisect_right(ordered, edge, below)
+            counts[at] += upto - below
+            below = upto
+        counts[-1] += len(ordered) - below
 
 
 class FeatureStats(msgspec.Struct):
@@ -122,24 +134,39 @@ class Tally(msgspec.Struct):
     limited: int = 0
     lines_dropped: int = 0
 
-    def decided(self, outcome: int, latency_s: float, score: float | None, hits: Sequence[str], degraded: bool) -> None:
+    def decided(self, d: Decision) -> None:
         """One decision was answered."""
-        self.outcomes[outcome] += 1
-        latency = self.latency_s
+        self.outcomes[d.outcome] += 1
+        latency, latency_s = self.latency_s, d.latency_us * 1e-6
         latency.counts[bisect_left(LATENCY_S, latency_s)] += 1
         latency.total += latency_s
+        score = d.fraud_score
         if score is None:
             self.unscored += 1
         else:
             scores = self.score
             scores.counts[bisect_left(SCORE, score)] += 1
             scores.total += score
-        if degraded:
+        if d.why:
             self.degraded += 1
-        if hits:
+        if d.hits:
             counted = self.hits
-            for rule in hits:
+            for rule in d.hits:
                 counted[rule] = counted.get(rule, 0) + 1
+
+    def decided_all(self, decisions: Sequence[Decision]) -> None:
+        """`decided` of each in turn, sooner."""
+        outcomes, hits = self.outcomes, self.hits
+        for d in decisions:
+            outcomes[d.outcome] += 1
+            if d.why:
+                self.degraded += 1
+            for rule in d.hits:
+                hits[rule] = hits.get(rule, 0) + 1
+        scores = [d.fraud_score for d in decisions if d.fraud_score is not None]
+        self.unscored += len(decisions) - len(scores)
+        self.latency_s.add_all([d.latency_us * 1e-6 for d in decisions])
+        self.score.add_all(scores)
 
     def request(self, key: str) -> None:
         """One request was answered otherwise than with 200; those are counted by their handlers."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol, TypeVar
@@ -42,7 +43,7 @@ from fraudloop.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from fraudloop.ledger.records import Labelled, Reason, Transacted, Value
+from fraudloop.ledger.records import Decision, Labelled, Reason, Transacted, Value
 from fraudloop.limits import HTTP_BATCH_ROWS_A_TURN, HTTP_BATCH_ROWS_MAX, HTTP_BODY_BYTES_MAX
 
 T = TypeVar("T")
@@ -141,14 +142,41 @@ class Ask:
                 ConflictError("this payment was absorbed without a decision before, and is not decided again", transaction_id=record.row[0])
             )
             return
-        app.tally.decided(d.outcome, d.latency_us * 1e-6, d.fraud_score, d.hits, bool(d.why))
+        app.note(d)
         lines = app._lines
         if lines is not None:
             lines.decided(connection.request_id, record.received_us, lsn, d)
         connection.respond_ok(app._encode(record))
 
+    def together(self, records: Sequence[Transacted]) -> AbstractContextManager[object]:
+        self._app.answers.ahead(records)
+        return self._app.together
+
     def refuse(self, error: FraudloopError) -> None:
         self._app.refuse(self._connection, self._routed, error)
+
+
+class _Together:
+    """While it lasts a group of decisions is answered, whose bodies were made ahead; they are counted together at its end."""
+
+    def __init__(self, app: Scorer) -> None:
+        self._app = app
+        self._noted: list[Decision] = []
+
+    def __enter__(self) -> None:
+        self._app.note = self._noted.append
+
+    def __exit__(self, *error: object) -> None:
+        app = self._app
+        app.note = app.tally.decided
+        app.answers.ahead(())
+        self.count()
+
+    def count(self) -> None:
+        """Count what was answered since."""
+        if self._noted:
+            self._app.tally.decided_all(self._noted)
+            self._noted.clear()
 
 
 class Scorer:
@@ -157,12 +185,16 @@ class Scorer:
     def __init__(self, parts: Parts, loop: asyncio.AbstractEventLoop) -> None:
         self.parts = parts
         self.tally = Tally()
+        #: Takes each decision that was answered.
+        self.note: Callable[[Decision], None] = self.tally.decided
+        self.together = _Together(self)
         self.answers = Answers()
         self.server: Server | None = None
         self.started = time.time()
         self._loop = loop
         self._scheduled = False
-        self._engine, self._admit, self._lines = parts.engine, parts.door.admit, parts.lines
+        self._engine, self._lines = parts.engine, parts.lines
+        self._glance, self._admit = parts.door.glance, parts.door.admit
         self._ask, self._now_us, self._encode = parts.engine.ask, parts.clock.now_us, self.answers.encode
         self._object = msgspec.json.Decoder(dict[str, Any]).decode
         self._predictions: Predictions | None = None
@@ -204,6 +236,7 @@ class Scorer:
 
     def stats(self) -> Stats:
         """Everything that is counted, for the desk."""
+        self.together.count()
         if self._lines is not None:
             self.tally.lines_dropped = self._lines.dropped
         http = HttpStats()
@@ -390,10 +423,13 @@ class Scorer:
     # --- decisions -----------------------------------------------------------------------------------------------
 
     def _score(self, connection: Connection, routed: Routed, body: bytes) -> None:
-        found = self._admit(self._object(body))
-        if found.row is None:
-            raise refused(found.refusals)
-        self._ask(Ask(self, connection, routed, found.row))
+        row = self._glance(body)
+        if row is None:
+            found = self._admit(self._object(body))
+            row = found.row
+            if row is None:
+                raise refused(found.refusals)
+        self._ask(Ask(self, connection, routed, row))
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._step)

@@ -20,7 +20,10 @@ from fraudloop.limits import COLUMNS_MAX
 # Digits as 0, all else as x, without what may stand between the digits of a card number.
 _DIGITS: Final = bytes(48 if 48 <= byte < 58 else 120 for byte in range(256))
 _BETWEEN: Final = b" ._-"
-_THIRTEEN: Final = b"0" * 13
+#: The same with what stands between them as 0 too: where `THIRTEEN` is in none of that, no card number is.
+DIGITS_AND_BETWEEN: Final = bytes(48 if byte in _BETWEEN else as_digit for byte, as_digit in enumerate(_DIGITS))
+#: So many digits may be a card number.
+THIRTEEN: Final = b"0" * DIGITS_MIN
 
 
 class Strange(Exception):
@@ -136,7 +139,7 @@ def holds_card(text: str) -> bool:
     """
     if text.isdecimal() and text.isascii():
         return len(text) >= DIGITS_MIN and is_pan(text)
-    if _THIRTEEN not in text.encode("utf-8", "replace").translate(_DIGITS, _BETWEEN):
+    if THIRTEEN not in text.encode("utf-8", "replace").translate(_DIGITS, _BETWEEN):
         return False
     return MAY_HOLD_PAN.search(text) is not None and holds_pan(text)
 

@@ -8,10 +8,12 @@ import time
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fraudloop.api.lines import Lines
+from fraudloop.api.metrics import SCORE, Tally
 from fraudloop.api.wire import Answers
 from fraudloop.ledger.records import Decision, Reason, Transacted
 from tests.service import NAMES, decision
@@ -36,12 +38,41 @@ def test_an_answer_is_the_same_bytes_quick_or_plain(
     )  # fmt: skip
     answers = Answers()
     answers.plan("q", NAMES)
-    data = answers.encode(Transacted(("t-1",), 1, made))
+    record = Transacted(("t-1",), 1, made)
+    data = answers.encode(record)
     assert data == msgspec.json.encode(answers.answer("t-1", made))
+    answers.ahead([Transacted(("t-0",), 1), record, Transacted(("t-2",), 1, made)])
+    assert answers.encode(record) == answers.encode(record) == data
+    assert answers.encode(Transacted(("t-3",), 1, made)) == data.replace(b'"t-1"', b'"t-3"', 1)
     body = json.loads(data)
     assert body["missing_features"] == [name for name, absent in zip(NAMES, gone, strict=True) if absent]
     assert body["latency_ms"] == 1.234 and body["degraded"] is bool(why)
     assert body["reasons"] == "deferred" if deferred and not told else len(body["reasons"]) == len(told)
+
+
+def test_one_answer_that_cannot_be_written_is_no_harm_to_the_others() -> None:
+    answers = Answers()
+    answers.plan("p" * 16, NAMES)
+    records = [Transacted((name,), 1, decision(100)) for name in ("t-1", "\ud800", "t-3")]
+    alone = [answers.encode(records[0]), answers.encode(records[2])]
+    answers.ahead(records)
+    assert [answers.encode(records[0]), answers.encode(records[2])] == alone
+    with pytest.raises(UnicodeEncodeError):
+        answers.encode(records[1])
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.none() | st.floats(0, 1) | st.sampled_from(SCORE), st.integers(0, 3_000_000), st.lists(st.sampled_from("abc"), max_size=2), st.booleans()), max_size=40))  # fmt: skip
+def test_decisions_are_counted_together_as_one_by_one(told: list[tuple[int, float | None, int, list[str], bool]]) -> None:
+    made = [
+        Decision(outcome, 0, 0, score, score, hits, (), False, ("x",) if degraded else (), b"", 0, 0, None, "r", "p", "q", "b", latency_us=latency)
+        for outcome, score, latency, hits, degraded in told
+    ]  # fmt: skip
+    one_by_one, together = Tally(), Tally()
+    for d in made:
+        one_by_one.decided(d)
+    for part in (made[:25], made[25:]):
+        together.decided_all(part)
+    assert together == one_by_one
 
 
 def test_lines_for_a_reader_that_does_not_read_are_dropped_and_counted() -> None:

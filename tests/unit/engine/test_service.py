@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ class Ask:
         self.arrived_ns = time.perf_counter_ns()
         self.record: Transacted | None = None
         self.error: FraudloopError | None = None
+
+    def together(self, records: Sequence[Transacted]) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def answer(self, record: Transacted, lsn: int) -> None:
         self.record = record
