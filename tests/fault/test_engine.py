@@ -94,6 +94,34 @@ def test_a_disk_that_fails_once_at_any_step_loses_and_doubles_nothing(tmp_path: 
             raise
 
 
+def test_a_last_flush_that_fails_tells_who_waits_and_lets_go_of_the_log(tmp_path: Path) -> None:
+    files = Full()
+    machine = Machine(tmp_path, files).open()
+    ticket = machine.ask(paid(machine, 0))
+    machine.step()
+    flusher = machine.service.engine.flusher
+    machine.service.engine.flusher = Idle(flusher)  # type: ignore[assignment]
+    files.full = True
+    with pytest.raises(LedgerError, match="cannot be flushed"):
+        machine.close()
+    assert isinstance(ticket.refused, UnavailableError)
+    files.full = False
+    machine.open().close()
+
+
+class Idle:
+    """A flusher that leaves the last flush to who closes."""
+
+    def __init__(self, flusher: object) -> None:
+        self.flusher, self.since = flusher, 0.0
+
+    def wanted(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
 def paid(machine: Machine, n: int, seed: int = 0) -> dict[str, object]:
     machine.clock.advance(1_000)
     return row_of(n, Random(seed * 1_000 + n), machine.clock.now_us())

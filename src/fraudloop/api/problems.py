@@ -96,8 +96,8 @@ def kind_of(error: type[e.FraudloopError]) -> Kind:
 
 
 def of_refusals(refusals: Iterable[Refusal], index: int | None = None) -> tuple[FieldError, ...]:
-    """The door's refusals as fields at fault."""
-    return tuple(FieldError(r.field, r.rule, r.reason, index) for r in refusals)
+    """The door's refusals as fields at fault. A field without a name is told as `""`."""
+    return tuple(FieldError(r.field or '""', r.rule, r.reason, index) for r in refusals)
 
 
 def refused(refusals: Iterable[Refusal], index: int | None = None) -> e.RefusedError:

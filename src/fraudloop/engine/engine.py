@@ -536,14 +536,22 @@ class Engine:
             counters.phases_ns[name] = counters.phases_ns.get(name, 0) + spent
 
     def close(self) -> None:
-        """Flush what was appended; answer it; let go of the log. A second call does nothing."""
+        """Flush what was appended; answer it; let go of the log. A second call does nothing. LedgerError: the last flush failed, and who
+        was not answered was told so."""
         if self._closed:
             return
         self._closed = True
         self.flusher.stop()
-        if self._failed is None:
-            self.durable(self.log.flush())
-            self.log.close()
-        else:
-            self._end(self._failed, [])
-            self._files.close()
+        try:
+            if self._failed is None:
+                self.durable(self.log.flush())
+            else:
+                self._end(self._failed, [])
+        except FraudloopError as error:
+            self._end(error, [])
+            raise
+        finally:
+            if self._failed is None:
+                self.log.close()
+            else:
+                self._files.close()

@@ -66,3 +66,8 @@ def test_fields_come_from_the_door_from_the_api_or_from_the_error_itself() -> No
 )
 def test_headers_say_when_to_come_again_and_how_to_show_a_key(error: FraudloopError, header: bytes) -> None:
     assert problems.headers_of(error) == header
+
+
+def test_a_field_without_a_name_is_named_all_the_same() -> None:
+    [field] = problems.of_refusals([Refusal("", "card_number", "holds a card number")])
+    assert field.field == '""'
