@@ -1,8 +1,7 @@
 """Smoke cases: a handful of known payments as a model reads them, with what it must say of each. Data in, data out.
 
 A bundle holds its own since training (`smoke.json`): clear frauds and ordinary genuine payments with the score they had,
-which loading it anywhere must give again to the last bit; with a network in it, as closely as float32 sums in another order
-agree, for ONNX Runtime ran the networks of older bundles. A user's own, in TOML, say what any model must do:
+which loading it anywhere must give again to the last bit. A user's own, in TOML, say what any model must do:
 
     [[case]]
     name = "stolen card, abroad, at night"
@@ -25,15 +24,10 @@ import numpy as np
 from fraudloop.errors import BundleError, InputError
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.inputs import Inputs
-from fraudloop.scoring.model import Model, Scored
-from fraudloop.scoring.network import NetworkScorer
+from fraudloop.scoring.model import Model
 
 #: The file of a bundle that holds its cases; bundles from before have none.
 SMOKE: Final = "smoke.json"
-
-#: What the margin of a network in the kernel and in ONNX Runtime may differ by, in parts of it and one; a third of it was seen on rows of
-#: ordinary size.
-NETWORK_AGREES: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,27 +116,12 @@ def scored_anew(bundle: Bundle) -> tuple[SmokeCase, ...]:
 
 
 def changed_cases(bundle: Bundle) -> list[dict[str, Any]]:
-    """The bundle's own cases whose score is not, bit for bit, the one it was stored with: name, expected, found. Of a bundle with a
-    network those whose margin would have to move by more than `NETWORK_AGREES` for that score."""
+    """The bundle's own cases whose score is not, bit for bit, the one it was stored with: name, expected, found."""
     cases = bundle_cases(bundle)
     if not cases:
         return []
     model = bundle.model()
-    scored = model.score_tables(model.tables(case_inputs(cases, model)))
-    found = scored.scores.tolist()
-    bounds = _bounds(model, scored)
+    found = model.score(case_inputs(cases, model)).tolist()
     return [
-        {"name": case.name, "expected": case.score, "found": score}
-        for case, score, low, high in zip(cases, found, *bounds, strict=True)
-        if case.score is None or not low <= case.score <= high
+        {"name": case.name, "expected": case.score, "found": score} for case, score in zip(cases, found, strict=True) if case.score != score
     ]
-
-
-def _bounds(model: Model, scored: Scored) -> tuple[list[float], list[float]]:
-    """Between which scores a case agrees. The calibration rises everywhere, however steeply: margins say how near scores are."""
-    networks = [scored.by_member[member.name] for member in model.members if isinstance(member.scorer, NetworkScorer)]
-    if not networks:
-        return scored.scores.tolist(), scored.scores.tolist()
-    slack = NETWORK_AGREES * (1.0 + np.max(np.abs(networks), axis=0))
-    low, high = (model.calibration.apply(scored.margins + side) for side in (-slack, slack))
-    return low.tolist(), high.tolist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,9 @@ import pytest
 from fraudloop.errors import BundleError, InputError
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.inputs import Inputs
-from fraudloop.scoring.network import OnnxNetwork
-from fraudloop.scoring.smoke import SMOKE, SmokeCase, bundle_cases, case_inputs, cases_bytes, changed_cases, read_cases
+from fraudloop.scoring.smoke import SMOKE, bundle_cases, case_inputs, cases_bytes, changed_cases, read_cases
 from fraudloop.training.smoke import CASES, choose_cases
 from tests.bundles import linear_bundle
-from tests.networks import Plain
 
 
 def with_cases(seed: int = 1, rows: int = 500) -> Bundle:
@@ -44,28 +41,6 @@ def test_another_last_bit_of_a_score_is_seen() -> None:
     body["cases"][2]["score"] = math.nextafter(body["cases"][2]["score"], 1.0)
     other = Bundle({**bundle.files, SMOKE: json.dumps(body).encode()}, bundle.members)
     assert [row["name"] for row in changed_cases(other)] == ["fraud 3"]
-
-
-def network_bundle(data: bytes, changed: float = 0.0) -> Bundle:
-    """Of a network alone; its cases as ONNX Runtime scored them, with margins moved by `changed`."""
-    bundle, member = (
-        linear_bundle(),
-        {"name": "network", "file": "models/network.onnx", "format": "onnx-network", "preprocessing": "linear", "weight": 1.0},
-    )
-    made = Bundle({**bundle.files, "models/network.onnx": data}, (member,))
-    model, oracle, random = made.model(), OnnxNetwork(data, 2), np.random.default_rng(2)
-    drawn = [SmokeCase(f"case {at}", True, {"amount": value}, {}) for at, value in enumerate(random.normal(2, 3, 20).tolist())]
-    margins = oracle.run(model.tables(case_inputs(drawn, model))["linear"], explain=False)[0]
-    scores = model.calibration.apply(margins + changed).tolist()
-    cases = [replace(case, score=score) for case, score in zip(drawn, scores, strict=True)]
-    return Bundle({**made.files, SMOKE: cases_bytes(cases)}, made.members)
-
-
-def test_a_network_of_an_older_bundle_agrees_with_what_onnx_runtime_said_of_it() -> None:
-    data = Plain.random(2, (64, 32)).encode()
-    assert changed_cases(network_bundle(data)) == []
-    for changed in (1e-4, -1e-4):
-        assert len(changed_cases(network_bundle(data, changed))) == 20
 
 
 def test_the_same_training_gives_the_same_cases() -> None:
