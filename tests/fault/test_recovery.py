@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.identity import DEFAULT_KEY
+from fraudloop.engine import known as known_table
 from fraudloop.engine.known import Known
 from fraudloop.engine.recovery import SNAPSHOTS_KEPT, Follower, newest_first, recover
 from fraudloop.engine.snapshots import Snapshots, write
@@ -210,6 +211,37 @@ def test_the_table_of_ids_grows_and_keeps_all() -> None:
     for begin in range(0, len(names), 777):
         known.put(names[begin : begin + 777], np.arange(begin, min(begin + 777, len(names))))
     assert known.get(names).tolist() == list(range(len(names))) and len(known) == len(names)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_while_the_table_of_ids_goes_over_into_a_larger_one_it_is_a_dict(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_table, "_ROWS_MIN", 16)
+    known, plain, random = Known(), dict[int, int](), np.random.default_rng(seed)
+    between = 0
+    for step in range(400):
+        # Ids of before come again with another LSN, those that have gone over and those that have not; many fall on one place.
+        names = np.unique(random.integers(0, 1 + 3 * step, random.integers(1, 6))) << random.choice([0, 40])
+        lsns = np.arange(step * 10, step * 10 + len(names))
+        known.put(names, lsns)
+        plain.update(zip(names.tolist(), lsns.tolist(), strict=True))
+        between += len(known._old) > 0
+        if step % 9 == 0 or len(known._old):
+            assert known.get(np.array([*plain], np.int64)).tolist() == [*plain.values()]
+            assert known.get(np.array([-5, 1 << 50])).tolist() == [-1, -1]
+            assert dict(known.rows().tolist()) == plain and len(known) == len(plain)
+        if step % 150 == 149:
+            known.drop_from(step * 9)
+            plain = {name: lsn for name, lsn in plain.items() if lsn < step * 9}
+    assert between > 20, "some steps were between two tables"
+
+
+def test_no_step_moves_the_whole_table_of_ids() -> None:
+    known, moved = Known(), []
+    for begin in range(0, 100_000, 64):
+        before = known._over
+        known.put(np.arange(begin, begin + 64) * 2_654_435_761, np.arange(begin, begin + 64))
+        moved.append(max(0, known._over - before))
+    assert max(moved) <= 8 * 64 and len(known) == 100_032
 
 
 def test_positions_after_retention_say_what_is_gone_and_find_the_rest() -> None:
