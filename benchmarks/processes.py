@@ -9,14 +9,17 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 START_S_MAX: Final = 120.0
 
 
+@cache
 def cores() -> tuple[int, int]:
-    """The core for the server and that for the load; the same twice where there is but one."""
+    """The core for the server and that for the load, of those that this process had at first: later it has bound itself to one; the same
+    twice where there is but one."""
     have = sorted(os.sched_getaffinity(0))
     return have[0], have[-1]
 
