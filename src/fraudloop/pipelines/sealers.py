@@ -7,13 +7,15 @@ they are given back in theirs. Whoever waits for a run that is not ready makes a
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import repeat
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,7 +130,17 @@ _own: tuple[Sealing | None, Vault | None] = (None, None)
 
 def _begin(sealing: Sealing | None, folder: Path | None) -> None:
     global _own
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that gives the work, which then ends this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _own = sealing, None if folder is None else Vault.open(folder, make=False)
+
+
+def _end_with_parent() -> None:
+    """Who is killed ends nobody; a pool's process would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(run: Payments) -> list[bytes]:

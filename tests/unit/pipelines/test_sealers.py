@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +72,37 @@ def test_a_process_that_is_killed_loses_nothing(tmp_path: Path, vault: Vault, ex
                 for pid in list(sealers._pool._processes):
                     os.kill(pid, signal.SIGKILL)
     assert found == expected
+
+
+KILLED = """
+import sys, time
+import numpy as np
+import polars as pl
+from fraudloop.pipelines.sealers import Payments, Sealers
+if __name__ == "__main__":
+    run = Payments(pl.DataFrame({"transaction_id": ["x" * 4_000] * 400}), pl.DataFrame(), np.empty((400, 0, 2), np.uint64), np.arange(400))
+    with Sealers(None, None, None, 1) as sealers:
+        for _ in sealers.records([run] * 3):
+            pass
+        print(*sealers._pool._processes, flush=True)
+        for _ in range(2):
+            sealers._submit(run)  # more than a pipe holds, for nobody
+        time.sleep(60)
+"""
+
+
+def test_who_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(KILLED)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        time.sleep(0.2)
+        parent.kill()
+    end = time.monotonic() + 20
+    while Path(f"/proc/{child}").exists():
+        assert time.monotonic() < end, "the process beside is still there"
+        time.sleep(0.05)
 
 
 def test_without_sealing_rows_are_as_they_are() -> None:
