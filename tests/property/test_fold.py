@@ -344,3 +344,33 @@ def test_counts_say_what_was_read(run: tuple[Events, Vectors]) -> None:
     assert fold.received_us == int(events.received_us.max())
     named = events.keys.reshape(-1, 2)
     assert counts["headers"] <= counts["keys"] <= len(named)
+
+
+@pytest.mark.parametrize("size", [7, 64, 4_096])
+def test_a_table_of_keys_that_grows_a_little_with_each_step_holds_every_key(size: int, tmp_path: Path) -> None:
+    n = 40_000
+    dice = np.random.default_rng(5)
+    plan = compile_plan(FeatureSet.load("default").select(["customer_count_24h", "merchant_count_24h", "customer_is_new_device"]))
+    keys = np.zeros((n, len(plan.key_names), 2), np.uint64)
+    for column in range(len(plan.key_names)):  # most are met once, some again and again, and some fall on one place of the table
+        keys[:, column, 0] = dice.integers(1, 1 << 62, n)
+        keys[:, column, 1] = dice.integers(1, 1 << 62, n)
+        keys[::3, column] = keys[dice.integers(0, n, len(keys[::3])), column]
+        keys[::97, column, 1] = dice.integers(1, 1 << 20, len(keys[::97])) << 30
+    times = np.arange(n, dtype=np.int64) * 1_000_000
+    numbers = np.full((n, len(plan.number_names)), MISSING, np.int64)
+    events = Events(np.full(n, TRANSACTION, np.uint8), times, times, keys, numbers, np.arange(n), plan.key_names, plan.number_names)
+    at_once, slowly = Fold(plan), Fold(plan)
+    expected = at_once.step(events)
+    between = 0
+    for begin in range(0, n, size):
+        before = None if slowly._growth is None else slowly._growth.copied
+        got = slowly.step(events[begin : begin + size])
+        np.testing.assert_array_equal(got.values, expected.values[begin : begin + size])
+        between += slowly._growth is not None
+        if before is not None and slowly._growth is not None:
+            assert slowly._growth.copied - before <= 10 * len(plan.key_names) * size, "a few rows with each event"
+    assert slowly.digest() == at_once.digest() and slowly.verify() and slowly.counts() == at_once.counts()
+    assert between > 10 or size > 64
+    slowly.snapshot(tmp_path / "state")
+    assert Fold.restore(tmp_path / "state").digest() == at_once.digest()

@@ -35,6 +35,19 @@ _CHECK_BYTES: Final = 32
 _FIRST_BYTES: Final = 64 << 20
 _LARGE_PAGE: Final = 2 << 20
 
+#: Rows of a key table that go over into a larger one for each key of an event. It begins half full and may be three fifths full, so a tenth
+#: of its rows in new keys are to come: with ten rows for each it is over by then.
+_COPIED_A_KEY: Final = 10
+
+
+@dataclass(slots=True)
+class _Growth:
+    """A key table on its way into a larger one. counters: by key space the code of the newest key when that began; copied: rows so far."""
+
+    table: NDArray[np.int64]
+    counters: NDArray[np.int64]
+    copied: int = 0
+
 
 @dataclass(frozen=True, slots=True)
 class Vectors:
@@ -108,6 +121,7 @@ class Fold:
         self._arena.words[at.C_TOP] = at.C_BLOCKS
         self._table = np.zeros((4096, at.T_WORDS), dtype=np.int64)
         self._slots = np.zeros(4096, dtype=np.int64)
+        self._growth: _Growth | None = None
         self._note_sizes()
         self._bind()
 
@@ -163,6 +177,7 @@ class Fold:
                 self._work, self._x, (out.values, out.status, out.approximate), done, row,
             )  # fmt: skip
             if done == len(events):
+                self._grow(rows)
                 return out
             self._make_room()
 
@@ -185,9 +200,7 @@ class Fold:
         words = self._arena.words
         more = kernel._BLOCK * len(self.plan.key_names)
         if (int(words[at.C_KEYS]) + more) * 5 > len(self._table) * 3:
-            larger = np.zeros((len(self._table) * 2, at.T_WORDS), dtype=np.int64)
-            kernel.move_table(words, self._table, larger)
-            self._table = larger
+            self._end_growth()
         if int(words[at.C_SLOTS]) + more > len(self._slots):
             self._slots = np.concatenate([self._slots, np.zeros_like(self._slots)])
         reserve = int(self.plan.general[at.G_RESERVE])
@@ -195,6 +208,35 @@ class Fold:
             del words
             self._arena.grow(max(len(self._arena.words) * 3 // 2, len(self._arena.words) + 3 * reserve))
         self._note_sizes()
+
+    def _grow(self, events: int) -> None:
+        """Copy a key table that is half full into a larger one, some rows with each event, so that no event waits for all of them."""
+        keys, rows = int(self._arena.words[at.C_KEYS]), len(self._table)
+        if self._growth is None:
+            if keys * 2 <= rows:
+                return
+            self._growth = _Growth(np.zeros((rows * 2, at.T_WORDS), dtype=np.int64), self._counters())
+        growth = self._growth
+        # An event has at most one new key a column: a tenth of the rows, until the table is full, comes with as many events as are enough.
+        end = min(rows, growth.copied + _COPIED_A_KEY * len(self.plan.key_names) * events)
+        kernel.copy_rows(self._table, growth.copied, end, np.zeros_like(growth.counters), growth.table)
+        growth.copied = end
+        if end == rows:
+            self._end_growth()
+            self._note_sizes()
+
+    def _end_growth(self) -> None:
+        """Go on with the larger table: what was not copied yet, and what came behind the copying, now."""
+        growth, rows = self._growth, len(self._table)
+        if growth is None:
+            growth = _Growth(np.zeros((rows * 2, at.T_WORDS), dtype=np.int64), self._counters())
+        kernel.copy_rows(self._table, 0, growth.copied, growth.counters, growth.table)
+        kernel.copy_rows(self._table, growth.copied, rows, np.zeros_like(growth.counters), growth.table)
+        self._table, self._growth = growth.table, None
+
+    def _counters(self) -> NDArray[np.int64]:
+        """By key space the code of its newest key."""
+        return self._arena.words[at.C_COUNTERS : at.C_COUNTERS + at.C_SPACES].copy()
 
     # --- what it holds -------------------------------------------------------------------------------------------
 

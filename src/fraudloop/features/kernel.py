@@ -1132,6 +1132,22 @@ def move_table(arena: Any, old: Any, new: Any) -> None:
 
 
 @njit
+def copy_rows(old: Any, begin: int, end: int, counters: Any, larger: Any) -> None:
+    """Rows of the key table from `begin` to before `end` into a larger one, but those that it has. counters: by key space the last code that is
+    left out; all zeros, and nothing is."""
+    mask = len(larger) - 1
+    for i in range(begin, end):
+        code = old[i, at.T_CODE]
+        if code == 0 or code & HALF <= counters[code >> 32]:
+            continue
+        found = old[i, at.T_LO] & mask
+        while larger[found, at.T_CODE] != 0 and (larger[found, at.T_LO] != old[i, at.T_LO] or larger[found, at.T_HI] != old[i, at.T_HI]):
+            found = (found + 1) & mask
+        for j in range(at.T_WORDS):
+            larger[found, j] = old[i, j]
+
+
+@njit
 def recompute_digest(state: Any, tables: Any) -> tuple[Any, Any]:
     """The digest from the state itself: what the running one must equal."""
     arena, slots = words(state[0].ctypes.data), words(state[2].ctypes.data)
