@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,13 +12,18 @@ from random import Random
 import numpy as np
 import pytest
 
+from fraudloop.clock import ManualClock
 from fraudloop.decisions.rules import RuleSet
 from fraudloop.domain.outcome import Outcome
 from fraudloop.door.events import TOO_EARLY, TOO_LATE
 from fraudloop.door.identity import DEFAULT_KEY
 from fraudloop.engine import engine as engines
 from fraudloop.engine import service as services
+from fraudloop.engine import syncer
+from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.recovery import recover
+from fraudloop.engine.service import Service
+from fraudloop.engine.syncer import Syncer
 from fraudloop.errors import ConflictError, DefectError, FencedError, FraudloopError, LedgerError, UnavailableError
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Log, Reader
@@ -28,7 +34,7 @@ from fraudloop.pipelines.offline import compare
 from fraudloop.scoring.store import BundleStore
 from tests.conftest import PROVE, SEED
 from tests.engines import Asked, ByHand, Full, Machine, Script, check, clean, heal, same_state
-from tests.ledgers import row_of
+from tests.ledgers import BEGIN_US, COLUMNS, row_of
 
 #: Scripts by seed; FRAUDLOOP_SEED runs one.
 RUNS = [SEED] if SEED is not None else list(range(1, 201 if PROVE else 11))
@@ -100,13 +106,44 @@ def test_a_last_flush_that_fails_tells_who_waits_and_lets_go_of_the_log(tmp_path
     ticket = machine.ask(paid(machine, 0))
     machine.step()
     flusher = machine.service.engine.flusher
-    machine.service.engine.flusher = Idle(flusher)  # type: ignore[assignment]
+    machine.service.engine.flusher = Idle(flusher)
     files.full = True
     with pytest.raises(LedgerError, match="cannot be flushed"):
         machine.close()
     assert isinstance(ticket.refused, UnavailableError)
     files.full = False
     machine.open().close()
+
+
+def test_a_flush_that_failed_beside_is_told_to_who_waits_when_the_service_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncer.warm()
+    monkeypatch.setattr(services, "warm", lambda state, in_force: None)
+    config = ServeConfig(data=str(tmp_path / "data"))
+    config.log.mkdir(parents=True)
+    clock = ManualClock(BEGIN_US)
+    service = Service.open(
+        config, FolderFiles(config.log), BundleStore(tmp_path / "store"), clock, lambda lsn: None, key=DEFAULT_KEY, columns=COLUMNS,
+        units={"amount": "EUR"}, flusher=lambda log, done, failed: Syncer(log),
+    )  # fmt: skip
+    engine = service.engine
+    end = time.monotonic() + 5
+    while engine.flights and time.monotonic() < end:  # what a new log begins with
+        time.sleep(0.01)
+        engine.flushed()
+    assert not engine.flights
+    told, other = os.pipe()
+    monkeypatch.setattr(engine.log, "begin_flush", lambda: (engine.log.next_lsn, told))  # a pipe cannot be flushed
+    clock.advance(1_000)
+    ticket = Asked(row_of(0, Random(1), clock.now_us()), clock.now_us())
+    engine.ask(ticket)
+    engine.step()
+    while not engine.flusher._shared[syncer._FAILED]:  # type: ignore[attr-defined]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    service.close()
+    assert ticket.answered is None and isinstance(ticket.refused, UnavailableError)
+    os.close(told)
+    os.close(other)
 
 
 class Idle:

@@ -146,3 +146,17 @@ def test_a_policy_goes_round_as_data_and_as_text(policy: DecisionPolicy) -> None
     assert DecisionPolicy.from_dict(policy.to_dict()) == policy
     assert DecisionPolicy.from_toml(policy.to_toml()) == policy
     assert DecisionPolicy.from_toml(policy.to_toml()).hash == policy.hash
+
+
+def test_a_policy_that_is_published_later_finds_its_machine_code_ready() -> None:
+    from fraudloop.decisions import decide as kernels
+
+    kernels.warm()
+    ready = len(kernels._weigh.signatures)  # type: ignore[attr-defined]
+    policy = DecisionPolicy.from_dict(
+        {"decline": 0.9, "review": 0.5, "cold_start": {"count": "c", "below": 3, "decline": 0.8, "review": 0.2}}
+    )
+    vectors, none = np.zeros((4, 3)), np.zeros(4, bool)
+    given = Evidence(np.full(4, 0.3), np.zeros(4, np.int8), np.zeros(4, np.int8), np.zeros(4), none, none, np.zeros(4, np.uint8), vectors[:, 1], np.ones(4), np.ones(4))  # fmt: skip
+    assert decide(given, policy).outcome.tolist() == [Outcome.REVIEW] * 4
+    assert len(kernels._weigh.signatures) == ready  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -81,7 +82,7 @@ TIMES = st.one_of(
     st.datetimes().map(lambda t: t.isoformat() + "Z"),
     st.tuples(st.datetimes(), st.sampled_from(["+02:00", "-00:00", "+00:00", "-11:30", "+14:00", "+14:01", "-23:59", "+24:00"])).map(lambda p: p[0].isoformat() + p[1]),
     st.sampled_from(["2026-01-31T12:00:60Z", "2026-02-30T12:00:00Z", "2026-01-31T12:00:00", "2026-01-31", "2026-01-31T24:00:00Z", "2026-01-31t12:00:00z", "2026-01-31T12:00:00.1234567Z",
-                     "2026-01-31T12:00:00,5Z", "2026-W05-6T12:00:00Z", "1969-12-31T23:59:59Z", "2100-01-01T00:00:00Z", "2100-01-01T00:00:00.000001Z", "２026-01-31T12:00:00Z"]),
+                     "2026-01-31+01:00:05Z", "2026-01-31-05:00:05.123Z", "2026-01-31+01:00:05+02:00", "2026-01-31T12:00:00,5Z", "2026-W05-6T12:00:00Z", "1969-12-31T23:59:59Z", "2100-01-01T00:00:00Z", "2100-01-01T00:00:00.000001Z", "２026-01-31T12:00:00Z"]),
     ANYTHING,
 )  # fmt: skip
 VALUES = st.one_of(st.none(), st.booleans(), st.sampled_from([0, 1, 0.0, -0.0, 1.0, "0", "1", "true", float("nan"), "x=1:y"]))
@@ -134,6 +135,20 @@ def same(found: Admission, wanted: Admission) -> None:
 def test_quickly_bodies_take_the_short_way(body: dict[str, Any]) -> None:
     """Or the test above would show nothing."""
     assert DOOR._quickly(body) == DOOR._by_table(body)
+
+
+@pytest.mark.parametrize("time", ["2026-01-31+01:00:05Z", "2026-01-31-05:00:05.123Z", "2026-01-31+01:00:05+02:00"])
+def test_a_date_with_an_offset_and_seconds_behind_it_is_no_time(time: str) -> None:
+    body = {"transaction_id": "t1", "timestamp": time, "amount": 5}
+    assert [refusal.rule for refusal in DOOR.admit(body).refusals] == ["timestamp.format"]
+    assert DOOR.glance(msgspec.json.encode(body)) is None
+    same(DOOR.admit(body), DOOR._by_table(body))
+
+
+@pytest.mark.parametrize("number", [1e15, 1e16, 1e20, 1e308, 1.5e-7, 1e-5, -1e16])
+def test_a_number_as_a_word_is_written_as_the_table_writes_it(number: float) -> None:
+    body = {"transaction_id": "t1", "timestamp": "2026-01-31T12:00:00Z", "amount": 5, "merchant_category": number}
+    same(DOOR._exactly(body), DOOR._by_table(body))
 
 
 IDS = st.one_of(

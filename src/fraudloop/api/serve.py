@@ -205,7 +205,7 @@ class _Active:
             ),
             self.loop,
         )  # fmt: skip
-        self._plans()
+        self.app.answers.look_up = lambda plan: self.service.plan_names(plan)  # of the service as it is then
         public, inside = Server(self.app), Server(Inside(self.app))
         self.app.listen(public)
         for server in (public, inside):
@@ -275,14 +275,8 @@ class _Active:
         if engine.beside.shadow and not engine.queue and not engine.flights:
             self.loop.call_soon(self._turn)  # the challenger looks at one batch after the other while nobody else asks
 
-    def _plans(self) -> None:
-        """The names of the features of every plan there was, for stored answers too."""
-        for name in self.service.engine.state.plans:
-            self.app.answers.plan(name[:16], self.service.plan_names(name[:16]))
-
     async def _beat(self) -> None:
         """Once a second: keys, lines, what goes on beside the decisions."""
-        known = len(self.service.engine.state.plans)
         watch = Watch(self.process.config)
         beats = 0
         while True:
@@ -299,9 +293,6 @@ class _Active:
                     traceback.print_exc()
                     self.service.alarms["guard"] = f"the guards do not work: {type(error).__name__}: {error}"
                 self.poke()
-            if len(self.service.engine.state.plans) != known:
-                known = len(self.service.engine.state.plans)
-                self._plans()
 
     def _look(self, watch: Watch) -> None:
         """What the disk and the worker are like: alarms, and whether anything new may be decided."""

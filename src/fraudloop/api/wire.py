@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -266,11 +266,17 @@ class _Usual(msgspec.Struct, frozen=True, gc=False):
     slot: msgspec.Raw
 
 
+def _unknown(plan: str) -> Sequence[str]:
+    return ()
+
+
 class Answers:
     """Makes answers of records, given the names of the features of each plan."""
 
     def __init__(self) -> None:
         self._names: dict[str, tuple[str, ...]] = {}
+        #: Gives the names of a plan that was not told of yet; none where nobody knows it.
+        self.look_up: Callable[[str], Sequence[str]] = _unknown
         self._missing: dict[tuple[str, bytes], tuple[tuple[str, ...], msgspec.Raw]] = {}
         self._versions: dict[tuple[Any, ...], msgspec.Raw] = {}
         self._usual: dict[tuple[Any, ...], tuple[msgspec.Raw, msgspec.Raw]] = {}
@@ -284,8 +290,13 @@ class Answers:
         self._names[plan] = tuple(names)
 
     def names(self, plan: str) -> tuple[str, ...]:
-        """The columns of a plan's vectors; none where the plan is of before this process."""
-        return self._names.get(plan, ())
+        """The columns of a plan's vectors; none where nobody knows the plan."""
+        found = self._names.get(plan)
+        if found is None:
+            found = tuple(self.look_up(plan))
+            if found:
+                self._names[plan] = found
+        return found
 
     def answer(self, transaction_id: str, d: Decision, reasons: Sequence[Any] | None = None) -> Answer:
         """reasons: those of a decision whose own were deferred, where they have been computed since."""
@@ -349,15 +360,17 @@ class Answers:
 
     def _pieces(self, key: tuple[Any, ...], d: Decision) -> tuple[msgspec.Raw, msgspec.Raw]:
         """What stands in `_Usual` as JSON."""
-        if len(self._usual) > 4_096:
-            self._usual.clear()
-        found = self._usual[key] = (
+        found = (
             msgspec.Raw(
                 b'%b,"degraded":false,"degraded_why":[],"missing_features":%b,"versions":%b'
                 % (_encode("deferred" if d.deferred else d.method), self.missing(d.plan, d.vector)[1], self._versions_of(d))
             ),
             msgspec.Raw(b'%b,"observe":%b' % (_encode(d.slot), _encode(d.observe))),
         )
+        if d.plan in self._names:  # what a plan that nobody knows yet lacks may be known later
+            if len(self._usual) > 4_096:
+                self._usual.clear()
+            self._usual[key] = found
         return found
 
     def _versions_of(self, d: Decision) -> msgspec.Raw:
@@ -375,8 +388,10 @@ class Answers:
         key = (plan, absent.tobytes())
         found = self._missing.get(key)
         if found is None:
-            if len(self._missing) > 4_096:
-                self._missing.clear()
-            names = tuple(name for name, gone in zip(self._names.get(plan, ()), absent, strict=False) if gone)
-            found = self._missing[key] = (names, msgspec.Raw(_encode(names)))
+            names = tuple(name for name, gone in zip(self.names(plan), absent, strict=False) if gone)
+            found = (names, msgspec.Raw(_encode(names)))
+            if plan in self._names:
+                if len(self._missing) > 4_096:
+                    self._missing.clear()
+                self._missing[key] = found
         return found

@@ -101,8 +101,8 @@ def decide(evidence: Evidence, policy: DecisionPolicy) -> Decisions:
     _weigh(
         evidence.score,
         evidence.score_change,
-        evidence.history,
-        -np.inf if policy.cold_start is None else policy.cold_start.below,
+        np.ascontiguousarray(evidence.history),  # a column of vectors, perhaps; the kernel is compiled for one kind of array and number
+        -np.inf if policy.cold_start is None else float(policy.cold_start.below),
         risk,
         cold,
     )

@@ -444,7 +444,7 @@ class _Minutes(dict[str, int]):
     """Microseconds since 1970 of `2026-01-31T12:00` as if it were UTC; bounded as `_Words`."""
 
     def __missing__(self, text: str) -> int:
-        moment = values.time(text) if len(text) == 16 and text.isascii() and text[13] == ":" else None
+        moment = values.time(text) if len(text) == 16 and text.isascii() and text[10] in "Tt " and text[13] == ":" else None
         if moment is None:
             raise Strange
         if len(self) >= WORDS_REMEMBERED_MAX:

@@ -95,7 +95,7 @@ def _float_text(value: float) -> str:
     if power == "-05":
         sign = "-" if digits.startswith("-") else ""
         return f"{sign}0.0000{digits.lstrip('-').replace('.', '')}"
-    return f"{digits}e{int(power)}"
+    return f"{digits}e{int(power):+d}"
 
 
 def _bytes(text: str) -> int:

@@ -94,7 +94,7 @@ class Flushing(Protocol):
         ...
 
     def stop(self) -> None:
-        """Flush what is there and end."""
+        """Flush what is there and end. LedgerError: that, or a flush before, failed."""
         ...
 
 
@@ -541,7 +541,10 @@ class Engine:
         if self._closed:
             return
         self._closed = True
-        self.flusher.stop()
+        try:
+            self.flusher.stop()
+        except FraudloopError as error:
+            self._because(error)
         try:
             if self._failed is None:
                 self.durable(self.log.flush())

@@ -78,7 +78,8 @@ class Syncer:
         return lsn, took
 
     def stop(self) -> None:
-        """End the thread; what it had not flushed is the caller's to flush. A second call does nothing."""
+        """End the thread; what it had not flushed is the caller's to flush. A second call does nothing. LedgerError: a flush had failed, or did now,
+        and nobody may flush again: the kernel may have dropped the pages and say that all is well."""
         if not self._handles:
             return
         self._shared[_STOP] = 1
@@ -88,6 +89,8 @@ class Syncer:
         for handle in self._handles:
             os.close(handle)
         self._handles, self.fd = (), -1
+        if self._shared[_FAILED]:
+            raise self._log.fail_flush()
 
 
 @njit

@@ -102,3 +102,13 @@ def test_sampled_lines_keep_whatever_was_not_approved(tmp_path: object) -> None:
     none.decided(b"r", 1, 0, decision(100, outcome=3))
     none.close()
     assert none.dropped == 0
+
+
+def test_a_plan_is_looked_up_when_it_is_first_met_and_asked_for_again_while_nobody_knows_it() -> None:
+    known: dict[str, tuple[str, ...]] = {}
+    answers = Answers()
+    answers.look_up = lambda plan: known.get(plan, ())
+    vector = np.array([1.0, np.nan]).tobytes()
+    assert answers.missing("q", vector)[0] == ()
+    known["q"] = ("a", "b")
+    assert answers.missing("q", vector)[0] == ("b",)
