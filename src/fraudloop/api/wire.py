@@ -232,28 +232,9 @@ _encode, _encode_into = _encoder.encode, _encoder.encode_into
 _floats, _isnan = np.frombuffer, np.isnan
 
 
-class _Answer(msgspec.Struct, frozen=True, gc=False):
-    """`Answer` with the parts that come again and again as the JSON they were: field for field the same bytes, in half the time."""
-
-    transaction_id: str
-    decision: str
-    fraud_score: float | None
-    risk_score: float | None
-    tier: str
-    reasons: list[Reason] | str
-    explanation: str
-    degraded: bool
-    degraded_why: Sequence[str]
-    missing_features: msgspec.Raw
-    versions: msgspec.Raw
-    latency_ms: float
-    slot: str
-    observe: bool
-
-
 class _Usual(msgspec.Struct, frozen=True, gc=False):
-    """`_Answer` of a decision that nothing degraded, with neighbouring fields as one piece of JSON. explanation: and what follows it up to
-    `versions`. slot: and `observe`."""
+    """`Answer` of a decision that nothing degraded, with neighbouring fields as one piece of JSON, for they come again and again: the same
+    bytes in half the time. explanation: and what follows it up to `versions`. slot: and `observe`."""
 
     transaction_id: str
     decision: str
@@ -321,7 +302,11 @@ class Answers:
             width = len(raw) // len(vectors)
             for begin, (record, d) in zip(range(0, len(raw), width), decided, strict=True):
                 self._ready[id(record)] = self._body(record.row[0], d, raw[begin : begin + width])
-        except Exception:  # noqa: BLE001 - one that cannot be written is no harm to the others: `encode` says so when it is its turn
+        except (
+            TypeError,
+            ValueError,
+            LookupError,
+        ):  # one that cannot be written is no harm to the others: `encode` says so when it is its turn
             return
 
     def encode(self, record: Transacted) -> bytes:
@@ -335,12 +320,12 @@ class Answers:
 
     def _body(self, transaction_id: Any, d: Decision, absent: bytes) -> bytes:
         """absent: a byte for each feature, 1 where it is missing."""
+        if d.why:
+            return _encode(self.answer(transaction_id, d))
         deferred, told = d.deferred, d.reasons
         reasons: list[Reason] | str = (
             "deferred" if deferred and not told else [Reason(r.code, r.text, r.contribution, r.source) for r in told]
         )
-        if d.why:
-            return self._unusual(transaction_id, d, reasons)
         key = (absent, d.model, d.rules, d.policy, d.plan, d.build, d.method, deferred, d.slot, d.observe)
         usual = self._usual.get(key) or self._pieces(key, d)
         _encode_into(
@@ -348,15 +333,6 @@ class Answers:
             self._buffer,
         )  # fmt: skip
         return bytes(self._buffer)
-
-    def _unusual(self, transaction_id: Any, d: Decision, reasons: list[Reason] | str) -> bytes:
-        return _encode(
-            _Answer(
-                transaction_id, _OUTCOMES[d.outcome], d.fraud_score, d.risk_score, _OUTCOMES[d.tier], reasons,
-                "deferred" if d.deferred else d.method, bool(d.why), d.why, self.missing(d.plan, d.vector)[1], self._versions_of(d),
-                d.latency_us / 1_000, d.slot, d.observe,
-            )
-        )  # fmt: skip
 
     def _pieces(self, key: tuple[Any, ...], d: Decision) -> tuple[msgspec.Raw, msgspec.Raw]:
         """What stands in `_Usual` as JSON."""

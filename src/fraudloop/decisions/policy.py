@@ -33,7 +33,6 @@ Floats = NDArray[np.float64]
 _APPROVE, _CHALLENGE, _REVIEW, _DECLINE = (
     int(outcome) for outcome in (Outcome.APPROVE, Outcome.CHALLENGE, Outcome.REVIEW, Outcome.DECLINE)
 )
-_EVERYBODY: Final = np.zeros(0, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Policy:
     def tiers(self, scores: NDArray[np.float64]) -> NDArray[np.int8]:
         """The outcomes of n scores as the integers of `Outcome`, int8 [n]."""
         out = np.zeros(len(scores), np.int8)
-        _raise_tiers(np.ascontiguousarray(scores, np.float64), _EVERYBODY, *self._bounds, out)
+        _raise_tiers(np.ascontiguousarray(scores, np.float64), np.ones(len(scores), bool), *self._bounds, out)
         return out
 
     @property
@@ -299,9 +298,9 @@ def _nearest(word: str, among: Collection[str]) -> str:
 def _raise_tiers(
     scores: Floats, applies: NDArray[np.bool_], challenge: float, review: float, decline: float, out: NDArray[np.int8]
 ) -> None:
-    """Raise outcomes to what these thresholds say of the scores, where they apply; no `applies` at all: everywhere."""
+    """Raise outcomes to what these thresholds say of the scores, where they apply."""
     for at in range(len(scores)):
-        if len(applies) > 0 and not applies[at]:
+        if not applies[at]:
             continue
         score, found = scores[at], _APPROVE
         if score != score:
