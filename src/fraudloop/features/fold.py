@@ -393,7 +393,7 @@ class Fold:
         fold._table = np.zeros((rows, at.T_WORDS), dtype=np.int64)
         fold._slots = headers
         fold._note_sizes()
-        kernel.move_table(fold._arena.words, table, fold._table)
+        kernel.copy_rows(table, 0, keys, np.zeros(at.C_SPACES, np.int64), fold._table)
         fold._work[2][:] = 0
         fold._arena.words[at.C_EPOCH] = 0
         return fold

@@ -1120,18 +1120,6 @@ def _clock_values(arena: Any, heads: Any, entities: Any, general: Any, numbers: 
 
 
 @njit
-def move_table(arena: Any, old: Any, new: Any) -> None:
-    """Rows of the key table, int64 [rows, T_WORDS], into an empty larger one, which is the arena's from now on."""
-    control, table = words(arena.ctypes.data), words(new.ctypes.data)
-    control[at.C_TABLE_ROWS] = len(new)
-    for i in range(len(old)):
-        if old[i, at.T_CODE] != 0:
-            found = find_key(control, table, old[i, at.T_HI], old[i, at.T_LO])
-            for j in range(at.T_WORDS):
-                new[found, j] = old[i, j]
-
-
-@njit
 def copy_rows(old: Any, begin: int, end: int, counters: Any, larger: Any) -> None:
     """Rows of the key table from `begin` to before `end` into a larger one, but those that it has. counters: by key space the last code that is
     left out; all zeros, and nothing is."""

@@ -23,6 +23,5 @@ def warm() -> None:
     keys = np.ones((3, len(plan.key_names), 2), np.uint64)
     fold.step(Events(kinds, times, times, keys, numbers, np.zeros(3, np.int64), plan.key_names, plan.number_names))
     kernel.copy_rows(np.zeros((8, at.T_WORDS), np.int64), 0, 8, np.zeros(at.C_SPACES, np.int64), np.zeros((16, at.T_WORDS), np.int64))
-    kernel.move_table(np.zeros(at.C_BLOCKS, np.int64), np.zeros((8, at.T_WORDS), np.int64), np.zeros((16, at.T_WORDS), np.int64))
     derive(fold, plan)
     assert fold.verify(), "the fold's digest does not fit its state"
