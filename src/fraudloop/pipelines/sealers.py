@@ -43,7 +43,7 @@ class Payments:
 
 
 def to_records(payments: Payments, sealing: Sealing | None, vault: Vault | None) -> list[bytes]:
-    """The encoded records of payments: as `engine.state.State.records`, column by column."""
+    """The encoded records of payments, in order: as `engine.state.State.records`, column by column. Without a vault nothing is sealed."""
     public, received = payments.public.rows(), payments.received_us.tolist()
     if sealing is None or vault is None:
         return [*map(encode, map(Transacted, public, received))]
@@ -150,8 +150,8 @@ def _work(run: Payments) -> list[bytes]:
 def runs_of(
     public: pl.DataFrame, personal: pl.DataFrame, hashes: Sequence[Any], spans: Iterable[tuple[NDArray[np.int64], Any, NDArray[np.int64]]]
 ) -> Iterator[Payments]:
-    """The runs of a table: for each span the rows, the keys of their events and when they arrived. hashes: by hashed column its place
-    among the keys and None, or -1 and the hashes of the whole table."""
+    """The runs of a table. spans: of each run its rows, int64 [n]; the keys of their events, uint64 [n, keys, 2]; when they arrived, int64 [n],
+    microseconds. hashes: by hashed column its place among the keys and None, or -1 and the hashes of the whole table, uint64 [rows, 2]."""
     for rows, keys, received in spans:
         own = np.empty((len(rows), len(hashes), 2), np.uint64)
         for at, (place, of_table) in enumerate(hashes):
