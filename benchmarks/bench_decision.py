@@ -81,8 +81,8 @@ class Pipe:
     def is_closing(self) -> bool:
         return False
 
-    def get_extra_info(self, name: str) -> tuple[str, int]:
-        return ("127.0.0.1", 1)
+    def get_extra_info(self, name: str) -> tuple[str, int] | None:
+        return ("127.0.0.1", 1) if name == "peername" else None
 
 
 class Asking:

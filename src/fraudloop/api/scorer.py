@@ -126,11 +126,12 @@ class Routed:
 class Ask:
     """One request of `POST /score_transaction` under way."""
 
-    __slots__ = ("_app", "_connection", "_routed", "arrived_ns", "decide", "received_us", "row")
+    __slots__ = ("_app", "_connection", "_routed", "arrived_ns", "received_us", "row")
+
+    decide = True
 
     def __init__(self, app: Scorer, connection: Connection, routed: Routed, row: Row) -> None:
-        self._app, self._connection, self._routed = app, connection, routed
-        self.row, self.decide = row, True
+        self._app, self._connection, self._routed, self.row = app, connection, routed, row
         self.arrived_ns = time.perf_counter_ns()
         self.received_us = app._now_us()
 

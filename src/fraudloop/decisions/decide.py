@@ -9,11 +9,11 @@ stopped by the model alone, a control share is let through, so that labels are s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from hashlib import blake2b
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,8 +49,7 @@ _APPROVE, _REVIEW, _DECLINE = int(Outcome.APPROVE), int(Outcome.REVIEW), int(Out
 _TIER, _LACK, _RULE, _ALLOW, _CONTROL, _BLOCK = (int(one) for one in Decided)
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """What is known of n payments.
 
     score: float64 [n], calibrated, NaN where there is no model. rules: int8 [n], the severest outcome that live rules ask for;
@@ -74,8 +73,7 @@ class Evidence:
     fallback: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Decisions:
+class Decisions(msgspec.Struct, frozen=True, gc=False):
     """outcome, tier: int8 [n] of Outcome; `tier` is the policy's alone. risk_score: float64 [n], NaN without a score. decided:
     int8 [n] of Decided. cold: bool [n], the stricter tiers applied. control: bool [n], let through for control."""
 

@@ -7,10 +7,11 @@ A micro-batch asks each entity that has entries once, by a set operation over a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,14 +64,13 @@ class Hit:
         return f"{self.list}:{self.entity}"
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
+class Hits(msgspec.Struct, frozen=True, gc=False):
     """block, allow, watch: bool [n]. found: by row that any entry hits, the entries, in the order of KINDS and then of entities."""
 
     block: Bools
     allow: Bools
     watch: Bools
-    found: Mapping[int, Sequence[Hit]] = field(default_factory=dict)
+    found: Mapping[int, Sequence[Hit]] = msgspec.field(default_factory=dict)
 
     def codes(self, row: int) -> list[str]:
         """The entries of a row as answers name them."""

@@ -31,6 +31,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -215,8 +216,7 @@ class CompiledRules:
         return Verdicts(hits, unknown, asked[0], asked[1], change)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdicts:
+class Verdicts(msgspec.Struct, frozen=True, gc=False):
     """hits, unknown: bool [rules, n]. outcome: int8 [n], what live rules ask for at least (0: nothing). firm: the same of rules
     that no allow entry overrides. score_change: float64 [n]."""
 

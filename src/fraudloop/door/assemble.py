@@ -36,8 +36,7 @@ _OF_PROFILE: Final = ("home_latitude", "home_longitude", "opened_at", "utc_offse
 REJECTED_SCHEMA: Final = {"table": pl.String, "row": pl.Int64, "column": pl.String, "rule": pl.String, "reason": pl.String}
 
 
-@dataclass(frozen=True, slots=True)
-class Assembled(Events):
+class Assembled(Events, frozen=True, gc=False):
     """Events, and beside them the rows that became none (columns of REJECTED_SCHEMA)."""
 
     rejected: pl.DataFrame

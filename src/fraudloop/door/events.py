@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,8 +34,7 @@ SYSTEM_NUMBERS: Final = (
 SYSTEM_KEYS: Final = ("country", "home_country")
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
+class Events(msgspec.Struct, frozen=True, gc=False):
     """n events in log order.
 
     kind: uint8 [n], one of PROFILE, LABEL, TRANSACTION.

@@ -96,7 +96,7 @@ class Beside:
 
     def note(self, in_force: InForce, judged: Judged, rows: Sequence[Row], values: Floats, received_us: int) -> None:
         """A batch was decided."""
-        live = judged.verdicts.hits[[at for at, _ in in_force.live]] if in_force.live else np.zeros((0, len(rows)), bool)
+        live = judged.verdicts.hits[in_force.live_rows]
         tiers = None if in_force.champion is None else judged.decisions.tier
         if tiers is not None and judged.draws is not None:  # what the canary does is held against the canary
             tiers = np.where(judged.draws < in_force.canary_share, np.int8(Outcome.APPROVE), tiers)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,6 +63,8 @@ class InForce:
     names: tuple[str, ...] = field(init=False, repr=False)
     places: Mapping[str, int] = field(init=False, repr=False)
     live: tuple[tuple[int, Rule], ...] = field(init=False, repr=False)
+    #: Their places among the acting rules.
+    live_rows: Ints | slice = field(init=False, repr=False)
     acting: CompiledRules = field(init=False, repr=False)
     #: By place of a live rule its id, and the reason that a hit gives.
     told: Mapping[int, tuple[str, Reason]] = field(init=False, repr=False)
@@ -86,7 +89,10 @@ class InForce:
         own = [at for at, name in enumerate(numbers) if name in self.places]
         others = tuple((at, name) for at, name in enumerate(numbers) if name not in self.places)
         object.__setattr__(self, "read", (np.array(own, np.int64), np.array([self.places[numbers[at]] for at in own], np.int64), others))
-        object.__setattr__(self, "live", tuple((at, rule) for at, rule in enumerate(acting.rules.rules) if rule.state is State.LIVE))
+        live = tuple((at, rule) for at, rule in enumerate(acting.rules.rules) if rule.state is State.LIVE)
+        object.__setattr__(self, "live", live)
+        all_live = len(live) == len(acting.rules.rules)
+        object.__setattr__(self, "live_rows", slice(None) if all_live else np.array([at for at, _ in live], np.int64))
 
     @property
     def canary_experiment(self) -> str:
@@ -94,8 +100,7 @@ class InForce:
         return f"canary:{'' if self.canary is None else self.canary.short}"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, gc=False):
     """The payments of a batch that one model scored. rows: their places, None for all."""
 
     slot: str
@@ -104,8 +109,7 @@ class Part:
     read: Read
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """A batch after rules, models and policy. parts: by model. draws: of customers for the canary, None without one."""
 
     decisions: Decisions
@@ -162,7 +166,7 @@ def _lacks(rows: Sequence[Row], vectors: Vectors) -> tuple[Floats, NDArray[np.ui
     for column, lack in zip(columns, ("no_rate", "missing_critical", "missing_critical"), strict=True):
         if None in column:
             lacks |= np.array([LACKS[lack] if value is None else 0 for value in column], np.uint8)
-    if vectors.status.any():
+    if np.count_nonzero(vectors.status):
         lacks |= np.where(vectors.status & TOO_LATE, LACKS["too_late"], 0).astype(np.uint8)
         lacks |= np.where(vectors.status & TOO_EARLY, LACKS["too_early"], 0).astype(np.uint8)
     return np.array(columns[0], np.float64) / 100, lacks  # None becomes NaN
@@ -199,7 +203,7 @@ def _rule_columns(in_force: InForce, values: Floats, rows: Sequence[Row]) -> Flo
     own, places, others = in_force.read
     out[own] = values.T[places]
     for at, name in others:
-        out[at] = [np.nan if row.get(name) is None else float(row[name]) for row in rows]  # type: ignore[arg-type]
+        out[at] = np.array([row.get(name) for row in rows], np.float64)  # None becomes NaN
     at = len(program.numbers)
     # A word that no condition names is any number beyond those that they name; the same word in two columns is the same number.
     dictionary, other = program.dictionary, len(program.dictionary) + 1

@@ -31,7 +31,7 @@ from fraudloop.engine.syncer import Syncer
 from fraudloop.errors import ConflictError, DefectError, FencedError, FraudloopError, LedgerError, UnavailableError
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.log import Log
-from fraudloop.ledger.records import Record, Transacted, decode, encode
+from fraudloop.ledger.records import Record, Transacted, decode, encode_all
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -326,7 +326,7 @@ class Engine:
         )
         at_records = time.thread_time_ns()
         try:
-            first = self.log.append(self.log.epoch, [encode(record) for record in records])
+            first = self.log.append(self.log.epoch, encode_all(records))
         except FraudloopError as error:
             self._end(error, fresh)
             return
@@ -378,7 +378,7 @@ class Engine:
             command.done(self.log.next_lsn)
             return
         try:
-            first = self.log.append(self.log.epoch, [encode(record) for record in records])
+            first = self.log.append(self.log.epoch, encode_all(records))
         except FraudloopError as error:
             self.commands.appendleft(command)
             self._end(error, [])

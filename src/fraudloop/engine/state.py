@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -229,10 +229,7 @@ class State:
         assert self.batcher is not None
         hashes = self.sealing.hashes_of(events, self.batcher.key_columns, rows, self.key)
         sealed = self.sealing.seal(self.vault, rows, hashes)
-        return [
-            Transacted(parts.row, at, made, parts.personal, parts.hashes)
-            for parts, at, made in zip(sealed, received_us, decisions, strict=True)
-        ]
+        return [Transacted(row, at, made, *parts) for (row, *parts), at, made in zip(sealed, received_us, decisions, strict=True)]
 
     def profiled(self, row: Row, received_us: int) -> Profiled:
         """What the log is told of a profile: whose it is and where they live sealed, if whose it is is sealed in payments."""
@@ -408,7 +405,7 @@ class State:
 def _unseen(blank: Fold, events: Events) -> Vectors:
     """The vectors of payments of whose entities nothing is known: what the payments themselves say, all else missing, as of those that come
     too late. blank: a fold that has absorbed nothing, and does not here."""
-    found = blank.step(replace(events, received_us=events.time_us + (LATENESS_MAX_US + 1)))
+    found = blank.step(msgspec.structs.replace(events, received_us=events.time_us + (LATENESS_MAX_US + 1)))
     late, early = events.time_us < events.received_us - LATENESS_MAX_US, events.time_us > events.received_us + SKEW_MAX_US
     found.status[:] = np.where(late, TOO_LATE, np.where(early, TOO_EARLY, 0))
     return found

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,8 +50,7 @@ class _Growth:
     copied: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Vectors:
+class Vectors(msgspec.Struct, frozen=True, gc=False):
     """What the fold gives for the transactions among some events, in their order.
 
     values: float64 [transactions, features], NaN where a feature is undefined.

@@ -318,7 +318,7 @@ class Sealing:
         for name in SUBJECTS:
             if name in self.hashed:
                 nobody = (out[:, 0] | out[:, 1]) == 0
-                if not nobody.any():
+                if not np.count_nonzero(nobody):
                     break
                 out[nobody] = hashes[nobody, self.hashed.index(name)]
         return out

@@ -197,6 +197,11 @@ def decode(data: bytes | memoryview) -> Record:
     return record
 
 
+def encode_all(records: Iterable[Record]) -> list[bytes]:
+    """The bytes of each record."""
+    return [*map(_encoder.encode, records)]
+
+
 def kind_of(data: bytes) -> int:
     """The tag of a record without decoding it; -1 if these are no bytes of one.
 

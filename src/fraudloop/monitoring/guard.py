@@ -86,7 +86,7 @@ def counts(hits: NDArray[np.bool_], tiers: NDArray[np.int8] | None) -> Ints:
     """Payments of a batch that each subject acts on. hits: bool [rules, n] of live rules. tiers: int8 [n], what the policy makes of the
     model's score alone, None without a model."""
     # Most batches hit nothing, and to see that costs a fifth of a sum.
-    acted = np.add.reduce(hits, axis=1, dtype=np.int64) if hits.any() else np.zeros(len(hits), np.int64)
+    acted = np.add.reduce(hits, axis=1, dtype=np.int64) if np.count_nonzero(hits) else np.zeros(len(hits), np.int64)
     if tiers is None:
         return acted
     by_outcome = tiers.tobytes().count

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +21,7 @@ from fraudloop.scoring.inputs import Inputs
 from fraudloop.scoring.model import Member, Model, Scored
 from fraudloop.scoring.network import NetworkScorer
 from fraudloop.scoring.scorers import LinearScorer
-from fraudloop.scoring.tree_shap import TreeShap, adds_up, gather, row_sums, tree_shap
+from fraudloop.scoring.tree_shap import TreeShap, gather, row_sums, tree_shap
 from fraudloop.scoring.trees import FOREST_MARGIN, TreeTable, forest_margins
 
 Floats = NDArray[np.float64]
@@ -41,8 +42,7 @@ _SAME_VOTE: Final = 1e-9
 _Explain = Callable[[Floats], tuple[Floats, Floats | float]]
 
 
-@dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(msgspec.Struct, frozen=True, gc=False):
     """columns: what the model reads, numbers then words. base: float64 [n], the margin before anything is known of the row.
     contributions: float64 [n, columns], towards fraud above 0. margin: float64 [n], base plus the row's contributions.
     method: how they were found, by name of the member.
@@ -104,10 +104,12 @@ class Explainer:
         """
         by_member = {} if scored is None else scored.by_member
         made = {} if scored is None else scored.contributions
+        margin = None if scored is None else scored.margins
         if rows is not None and len(rows) < len(next(iter(tables.values()))):
             tables = {name: table[rows] for name, table in tables.items()}
             by_member = {name: margins[rows] for name, margins in by_member.items()}
             made = {name: values[rows] for name, values in made.items()}
+            margin = None if margin is None else margin[rows]
         n = len(next(iter(tables.values())))
         out, known = np.zeros((n, len(self.columns))), {}
         whole = sum(part.member.weight for part in self._parts)
@@ -115,11 +117,13 @@ class Explainer:
             name, x = part.member.name, tables[part.member.preprocessing]
             known[name] = mine = by_member[name] if name in by_member else part.member.scorer.margins(x)
             by_output, base = (made[name], part.base) if name in made else part.explain(x)
-            gather(by_output, part.place, part.member.weight / whole, out)
-            if not adds_up(by_output, np.full(n, base), mine, _MARGIN_TOLERANCE):
+            bases = np.empty(n)
+            bases[:] = base
+            if not gather(by_output, part.place, part.member.weight / whole, bases, mine, _MARGIN_TOLERANCE, out):
                 raise BundleError(f"member {name!r}: its contributions do not add up to its margin")
-        # As the model adds them up, to the last bit.
-        margin = self.model.mean(known)
+        if margin is None:
+            # As the model adds them up, to the last bit.
+            margin = self.model.mean(known)
         # The base takes the last bits of the sums, so that base and contributions are the margin.
         return Attribution(self.columns, margin - row_sums(out), out, margin, self.method)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(msgspec.Struct, frozen=True, gc=False):
     """n rows.
 
     names: the number columns in order. values: float64 [n, len(names)], NaN = missing.
@@ -19,7 +18,7 @@ class Inputs:
 
     names: tuple[str, ...]
     values: NDArray[np.float64]
-    categories: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    categories: Mapping[str, Sequence[str | None]] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.values.ndim == 2 and self.values.shape[1] == len(self.names), "one name for every column"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,15 +26,14 @@ class Member:
     weight: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(msgspec.Struct, frozen=True, gc=False):
     """Of n rows. scores: calibrated, float64 [n]. margins: log-odds before calibration. by_member: each member's margins. contributions: of
     members that were asked for them together with their margins, float64 [n, outputs of their preprocessing]."""
 
     scores: NDArray[np.float64]
     margins: NDArray[np.float64]
     by_member: Mapping[str, NDArray[np.float64]]
-    contributions: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    contributions: Mapping[str, NDArray[np.float64]] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

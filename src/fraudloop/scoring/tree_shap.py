@@ -522,20 +522,14 @@ def _attribute(
 
 
 @njit
-def gather(by_output: Floats, place: NDArray[np.int64], share: float, out: Floats) -> None:
-    """`out[:, place[j]] += share * by_output[:, j]`, column after column: outputs of preprocessing back to their source."""
+def gather(by_output: Floats, place: NDArray[np.int64], share: float, base: Floats, sums: Floats, tolerance: float, out: Floats) -> bool:
+    """`out[:, place[j]] += share * by_output[:, j]`, column after column: outputs of preprocessing back to their source. False: base and
+    values of a row are not its sum, to `tolerance` of it where it is above 1."""
     for row in range(len(by_output)):
-        for j in range(len(place)):
-            out[row, place[j]] += share * by_output[row, j]
-
-
-@njit
-def adds_up(values: Floats, base: Floats, sums: Floats, tolerance: float) -> bool:
-    """Whether base and values of every row are its sum, to `tolerance` of it where it is above 1."""
-    for row in range(len(values)):
         value = 0.0
-        for j in range(values.shape[1]):
-            value += values[row, j]
+        for j in range(len(place)):
+            value += by_output[row, j]
+            out[row, place[j]] += share * by_output[row, j]
         if abs(value + base[row] - sums[row]) > tolerance * max(1.0, abs(sums[row])):
             return False
     return True
@@ -554,5 +548,4 @@ def row_sums(values: Floats) -> Floats:
 def warm() -> None:
     """Run the kernels once, so that their machine code is ready."""
     values = tree_shap(chain_table(1, single=True)).contributions(np.zeros((2 * _LANES + 1, 1)))
-    gather(values, np.zeros(1, np.int64), 1.0, np.zeros((1, 1)))
-    adds_up(values, np.zeros(len(values)), row_sums(values), 1.0)
+    gather(values, np.zeros(1, np.int64), 1.0, np.zeros(len(values)), row_sums(values), 1.0, np.zeros(values.shape))

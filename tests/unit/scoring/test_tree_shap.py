@@ -264,6 +264,8 @@ def test_no_rows_and_many_columns_are_no_matter() -> None:
 
 def test_outputs_are_gathered_in_the_columns_they_came_from() -> None:
     out = np.ones((2, 2))
-    gather(np.array([[1.0, 2.0, 4.0], [0.5, 0.25, 0.125]]), np.array([1, 0, 1]), 2.0, out)
+    values, base = np.array([[1.0, 2.0, 4.0], [0.5, 0.25, 0.125]]), np.array([1.0, 0.0])
+    assert gather(values, np.array([1, 0, 1]), 2.0, base, np.array([8.0, 0.875]), 1e-9, out)
     assert out.tolist() == [[5.0, 11.0], [1.5, 2.25]]
     assert row_sums(out).tolist() == [16.0, 3.75]
+    assert not gather(values, np.array([1, 0, 1]), 2.0, base, np.array([8.0, 0.876]), 1e-3, out), "a row that is not its sum"
