@@ -375,6 +375,18 @@ TIMELINES = (
         {"is_foreign": [nan, *[nan] * 6, 0, 1, 0]},
     ),
     Timeline(
+        # Home was France, by three payments of which nothing is left after so long; one payment since then makes no home.
+        "home-long-gone",
+        [
+            *at_noon(3, {"country": "fr"}),
+            buy(3 * D, country="de"),
+            buy(95 * D, country="fr", home_country="fr", home_latitude=PARIS["latitude"], home_longitude=PARIS["longitude"]),
+            buy(100 * D, country="de"),
+        ],
+        ["is_foreign"],
+        {"is_foreign": [nan, nan, nan, 1, 0, nan]},
+    ),
+    Timeline(
         "local-time",
         [
             buy(23 * H + 30 * M),

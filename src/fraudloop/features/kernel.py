@@ -480,7 +480,7 @@ def _count_home(arena: Any, home: int, tag: int, day: int, cell: int, country: i
     gone = 0
     while gone < used and ((arena[block + gone] >> 48) & 0xFFFF < max(day, newest) - HOME_DAYS - 2 or used - gone >= at.HOME_ENTRIES_MAX):
         if (arena[block + gone] >> 48) & 0xFFFF >= arena[home + at.M_DAY] - HOME_DAYS:
-            arena[home + at.M_MARGINS] = 0  # it was counted, and will not be there to be taken off
+            arena[home + at.M_DAY] = -1  # it was counted, and will not be there to be taken off: all is counted anew
         digest_remove(arena, mix(tag, arena[block + gone]))
         gone += 1
     if gone:
