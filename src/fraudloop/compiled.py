@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _Cache, _CacheLocator
+from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,6 +74,12 @@ KERNEL_SOURCES = (
 )
 
 _PACKAGE = Path(__file__).resolve().parent
+
+
+def plain(x: NDArray[Any]) -> NDArray[np.float64]:
+    """An array as the kernels are compiled for: float64, rows one after another, aligned and writable; itself where it is so already,
+    which `np.require` takes longer to see than many a kernel takes for its work."""
+    return x if x.dtype == np.float64 and x.flags.carray else np.require(x, np.float64, ("C", "W", "A"))
 
 
 def njit(function: F) -> F:

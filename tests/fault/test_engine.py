@@ -218,7 +218,7 @@ def test_what_waits_when_an_append_fails_is_refused_and_the_epoch_ends_once(tmp_
 # --- defects ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["judge", "reasons_of", "decisions_of", "encode"])
+@pytest.mark.parametrize("where", ["judge", "reasons_of", "decisions_of", "encode_all"])
 def test_a_defect_while_deciding_is_told_and_the_state_is_that_of_the_log(tmp_path: Path, where: str) -> None:
     machine = Machine(tmp_path, SimulatedFiles()).open()
     machine.ask(paid(machine, 0))

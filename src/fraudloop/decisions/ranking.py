@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.compiled import njit
+from fraudloop.compiled import njit, plain
 
 
 def rank(
@@ -21,9 +21,7 @@ def rank(
     """
     n = len(contributions)
     places, chosen, whole = np.empty((n, top), np.int64), np.empty((n, top)), np.empty(n)
-    if not contributions.flags.carray:
-        contributions = np.require(contributions, np.float64, ("C", "W", "A"))
-    _rank(contributions, order, places, chosen, whole)
+    _rank(plain(contributions), order, places, chosen, whole)
     return places, chosen, whole
 
 

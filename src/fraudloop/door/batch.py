@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -45,6 +45,8 @@ Item = tuple[int, "Row | LabelChange", int]
 class Batcher:
     """Prepared for the features of a plan; makes the events of one batch after another.
 
+    beside: columns of text whose hashes are wanted beside those of the events' keys.
+
     >>> batcher = Batcher(FeatureSet.load("handbook"))
     >>> row = {"transaction_id": "t1", "timestamp": 5, "customer_id": "c1", "amount_base": 999}
     >>> events = batcher.events([row], [7])
@@ -54,17 +56,18 @@ class Batcher:
     [2, 1]
     """
 
-    def __init__(self, features: FeatureSet, key: bytes = DEFAULT_KEY) -> None:
+    def __init__(self, features: FeatureSet, key: bytes = DEFAULT_KEY, beside: Sequence[str] = ()) -> None:
         keys, numbers = columns_of(features)
         self.key = key
         self.key_names, self._key_columns = tuple(keys), tuple(keys.values())
+        self._texts = (*self._key_columns, *dict.fromkeys(name for name in beside if name not in self._key_columns))
         self.number_names = tuple(dict.fromkeys([*numbers, *SYSTEM_NUMBERS]))
         self._numbers = [(self.number_names.index(name), column) for name, column in numbers.items()]
         self._entities = {entity.name: self.key_names.index(entity.name) for entity in features.entities}
         # Numbers that features speak of come first among all numbers, so that they fill one slice.
         assert [at for at, _ in self._numbers] == list(range(len(numbers)))
-        wanted = [*(column for _, column in self._numbers), "timestamp", *self._key_columns]
-        self._take = itemgetter(*wanted)
+        self._take = itemgetter(*numbers.values(), "timestamp")
+        self._take_keys, self._take_texts = itemgetter(*self._key_columns), itemgetter(*self._texts)
 
     @property
     def key_columns(self) -> dict[str, str]:
@@ -76,19 +79,38 @@ class Batcher:
         """The names of the keys that have a state."""
         return self._entities
 
-    def events(self, rows: Sequence[Row], received_us: Sequence[int]) -> Events:
-        """The events of canonical rows in log order. received_us: when each arrived, never decreasing.
+    def place(self, column: str) -> int:
+        """Where the hash of a column stands in `hashes`; ValueError for one that is neither a key's nor beside."""
+        return self._texts.index(column)
+
+    def hashes(self, rows: Sequence[Row]) -> NDArray[np.uint64]:
+        """Of the text of canonical rows, made in one go: uint64 [n, len(key_names) and as many as are beside, 2], zeros for null."""
+        return self._hashes(rows, self._texts, self._take_texts)
+
+    def _hashes(self, rows: Sequence[Row], names: Sequence[str], take: Callable[[Row], Any]) -> NDArray[np.uint64]:
+        try:
+            columns = [*zip(*map(take, rows), strict=True)] or [()] * len(names)
+        except KeyError:  # a row that leaves out what is null
+            columns = [tuple(row.get(name) for row in rows) for name in names]
+        try:
+            return hash_columns(columns, self.key)
+        except (TypeError, AttributeError):  # truth values among them
+            return hash_columns([[_word(text) for text in column] for column in columns], self.key)
+
+    def events(self, rows: Sequence[Row], received_us: Sequence[int], hashes: NDArray[np.uint64] | None = None) -> Events:
+        """The events of canonical rows in log order. received_us: when each arrived, never decreasing. hashes: of these rows, if they were
+        made already.
 
         InputError for a number that is no integer: one that is aggregated needs a scale in the shape.
         """
         n, width = len(rows), len(self._numbers)
         try:
-            columns = [*zip(*map(self._take, rows), strict=True)] or [()] * (width + 1 + len(self.key_names))
+            columns = [*zip(*map(self._take, rows), strict=True)] or [()] * (width + 1)
         except KeyError:  # a row that leaves out what is null
-            full = dict.fromkeys((*self._key_columns, *(column for _, column in self._numbers)))
-            return self.events([{**full, **row} for row in rows], received_us)
+            full = dict.fromkeys(column for _, column in self._numbers)
+            return self.events([{**full, **row} for row in rows], received_us, hashes)
         flat: list[Any] = []
-        for column in columns[: width + 1]:
+        for column in columns:
             flat += [MISSING] * n if not any(column) and column.count(None) == n else column
         try:
             taken = array("q", flat)  # takes whole numbers of 64 bits alone
@@ -104,10 +126,10 @@ class Batcher:
         numbers, time_us = np.empty((n, len(self.number_names)), np.int64), np.empty(n, np.int64)
         if n and (far := spread(np.frombuffer(taken, np.int64), width, numbers, time_us)) >= 0:
             raise _too_large(self._numbers[far][1])
-        try:
-            keys = hash_columns(columns[width + 1 :], self.key)
-        except (TypeError, AttributeError):  # truth values among them
-            keys = hash_columns([[_word(text) for text in column] for column in columns[width + 1 :]], self.key)
+        if hashes is None:
+            keys = self._hashes(rows, self._key_columns, self._take_keys)
+        else:
+            keys = np.ascontiguousarray(hashes[:, : len(self.key_names)])
         kind = np.empty(n, np.uint8)
         kind.fill(TRANSACTION)
         received = np.array(array("q", received_us))

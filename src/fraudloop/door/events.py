@@ -66,4 +66,4 @@ class Events(msgspec.Struct, frozen=True, gc=False):
     @property
     def transactions(self) -> int:
         """How many of them are transactions, which is how many vectors the fold gives."""
-        return int(np.count_nonzero(self.kind == TRANSACTION))
+        return self.kind.tobytes().count(TRANSACTION)  # sooner than a comparison

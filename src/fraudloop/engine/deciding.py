@@ -33,6 +33,8 @@ Ints = NDArray[np.int64]
 #: Reasons of the model that an answer tells, beside rules, lists and lacks.
 TOP_REASONS: Final = 4
 
+_APPROVED: Final = int(Outcome.APPROVE)
+
 #: Why a service is degraded, as `InForce.why` and answers say it.
 NO_MODEL: Final = "no_model"
 NO_STATE: Final = "no_state"
@@ -121,6 +123,11 @@ class Judged(msgspec.Struct, frozen=True, gc=False):
     amounts: Floats
     draws: Floats | None = None
 
+    @property
+    def stopped(self) -> int:
+        """How many are not approved."""
+        return len(self.score) - self.decisions.outcome.tobytes().count(_APPROVED)
+
     def by(self) -> list[tuple[str | None, str, str]]:
         """Of each payment the model that scored it, the slot it stands in, and how its reasons are found."""
         n = len(self.score)
@@ -166,7 +173,7 @@ def _lacks(rows: Sequence[Row], vectors: Vectors) -> tuple[Floats, NDArray[np.ui
     for column, lack in zip(columns, ("no_rate", "missing_critical", "missing_critical"), strict=True):
         if None in column:
             lacks |= np.array([LACKS[lack] if value is None else 0 for value in column], np.uint8)
-    if np.count_nonzero(vectors.status):
+    if any(vectors.status.tobytes()):  # sooner than the array's own `any`
         lacks |= np.where(vectors.status & TOO_LATE, LACKS["too_late"], 0).astype(np.uint8)
         lacks |= np.where(vectors.status & TOO_EARLY, LACKS["too_early"], 0).astype(np.uint8)
     return np.array(columns[0], np.float64) / 100, lacks  # None becomes NaN
@@ -232,7 +239,7 @@ def reasons_of(in_force: InForce, judged: Judged, values: Floats, approved_max: 
         return [[] for _ in range(n)]
     out: list[list[Reason] | None] = [None] * n
     outcomes = judged.decisions.outcome
-    wanted = n if approved_max >= n else int(np.count_nonzero(outcomes > Outcome.APPROVE)) + max(0, approved_max)
+    wanted = n if approved_max >= n else judged.stopped + max(0, approved_max)
     if wanted == 0:
         return out
     told = None

@@ -21,12 +21,11 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.domain.outcome import Outcome
 from fraudloop.door.row import Row, same_body
 from fraudloop.engine.beside import Beside
 from fraudloop.engine.deciding import InForce, decisions_of, judge, reasons_of
 from fraudloop.engine.flusher import Flusher
-from fraudloop.engine.state import State
+from fraudloop.engine.state import Hashes, State
 from fraudloop.engine.syncer import Syncer
 from fraudloop.errors import ConflictError, DefectError, FencedError, FraudloopError, LedgerError, UnavailableError
 from fraudloop.ledger.files import Files
@@ -299,7 +298,9 @@ class Engine:
             return
         begin = time.thread_time_ns()
         self._taken = tickets
-        fresh, fingerprints = self._fresh(tickets)
+        state, in_force = self.state, self.in_force
+        hashes = state.hashes([ticket.row for ticket in tickets])
+        fresh, hashes = self._fresh(tickets, hashes)
         self._taken = fresh
         at_ids = time.thread_time_ns()
         if not fresh:
@@ -308,21 +309,18 @@ class Engine:
             for ticket in fresh:
                 ticket.refuse(self.halted)
             return
-        state, in_force = self.state, self.in_force
         rows = [ticket.row for ticket in fresh]
         received = self._received(fresh)
-        events = state.events(rows, received)
+        events = state.events(rows, received, hashes)
         vectors = state.vectors(events)
         at_fold = time.thread_time_ns()
         judged = judge(in_force, rows, received, vectors, explained=self._approved_max(fresh, 0) >= len(fresh))
         at_judge = time.thread_time_ns()
-        told = reasons_of(
-            in_force, judged, vectors.values, self._approved_max(fresh, int(np.count_nonzero(judged.decisions.outcome > Outcome.APPROVE)))
-        )
+        told = reasons_of(in_force, judged, vectors.values, self._approved_max(fresh, judged.stopped))
         at_reasons, now = time.thread_time_ns(), time.perf_counter_ns()
         made = decisions_of(in_force, judged, vectors, told, [(now - ticket.arrived_ns) // 1_000 for ticket in fresh])
         records = state.records(
-            rows, events, received, [made_ if ticket.decide else None for made_, ticket in zip(made, fresh, strict=True)]
+            rows, received, [made_ if ticket.decide else None for made_, ticket in zip(made, fresh, strict=True)], hashes
         )
         at_records = time.thread_time_ns()
         try:
@@ -330,7 +328,7 @@ class Engine:
         except FraudloopError as error:
             self._end(error, fresh)
             return
-        state.note(first, records, *self.log.place, payments=fingerprints)
+        state.note(first, records, *self.log.place, payments=state.fingerprints_in(hashes))
         state.chain = self.log.digest
         flight = Flight(self.log.next_lsn, fresh, records)
         for at, ticket in enumerate(fresh):
@@ -448,12 +446,11 @@ class Engine:
             out.append(newest)
         return out
 
-    def _fresh(self, tickets: Sequence[Ticket]) -> tuple[list[Ticket], Ints]:
-        """Those that were not told before, and the fingerprints of their ids; the others are answered as they were, wait for the first, or
+    def _fresh(self, tickets: Sequence[Ticket], hashes: Hashes) -> tuple[list[Ticket], Hashes]:
+        """Those that were not told before, and their hashes among those of all; the others are answered as they were, wait for the first, or
         are in conflict."""
         ids = [str(ticket.row["transaction_id"]) for ticket in tickets]
-        fingerprints = self.state.fingerprints(ids)
-        known = self.state.known.get(fingerprints).tolist()
+        known = self.state.known.get(self.state.fingerprints_in(hashes)).tolist()
         out: list[Ticket] = []
         here: dict[str, Ticket] = {}
         later: list[tuple[Ticket, Ticket]] = []
@@ -483,7 +480,7 @@ class Engine:
             for ticket, first in later:
                 if self._same(ticket, first.row):
                     self.queue.appendleft(ticket)
-        return out, fingerprints if len(out) == len(tickets) else fingerprints[kept]
+        return out, hashes if len(out) == len(tickets) else hashes[kept]
 
     def _answered(self, ticket: Ticket, lsn: int) -> bool:
         """Answer from the log; False if the record there is of another id with the same fingerprint."""

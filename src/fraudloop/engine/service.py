@@ -757,23 +757,23 @@ def limits_of(config: ServeConfig) -> Limits:
 def warm(state: State, in_force: InForce) -> None:
     """Decide made payments on a scratch state, so that no first customer waits for machine code."""
     scratch = State(state.key, columns=state.columns)
-    scratch.use(Fold(compile_plan(state.features)))
     if state.sealing is not None:
         scratch.sealing, scratch.vault = state.sealing, Vault.open(SimulatedFiles())
+    scratch.use(Fold(compile_plan(state.features)))
     assert scratch.fold is not None
     for size in (1, 8, 40):
         rows: list[Row] = [
             {**dict.fromkeys(state.columns), "transaction_id": f"warm{at}", "timestamp": at, "customer_id": "warm", "merchant_id": "warm", "amount_minor": 1, "amount_base": 1}
             for at in range(size)
         ]  # fmt: skip
-        times = list(range(size))
-        events = scratch.events(rows, times)
+        times, hashes = list(range(size)), scratch.hashes(rows)
+        events = scratch.events(rows, times, hashes)
         vectors = scratch.fold.step(events)
         judged = judge(in_force, rows, times, vectors)
         told = reasons_of(in_force, judged, vectors.values, len(rows))
-        records = scratch.records(rows, events, times, decisions_of(in_force, judged, vectors, told, times))
+        records = scratch.records(rows, times, decisions_of(in_force, judged, vectors, told, times), hashes)
         decode_all([encode(record) for record in records])
-        scratch.known.put(scratch.fingerprints([str(row["transaction_id"]) for row in rows]), np.arange(size))
+        scratch.known.put(scratch.fingerprints_in(hashes), np.arange(size))
         scratch.known.get(scratch.fingerprints(["none"]))
 
 

@@ -51,6 +51,11 @@ from fraudloop.limits import LATENESS_MAX_US, SKEW_MAX_US
 
 Event: TypeAlias = Transacted | Labelled | Profiled
 
+#: Of n payments, uint64 [n, as many as are hashed of each, 2].
+Hashes: TypeAlias = NDArray[np.uint64]
+
+_ID: Final = "transaction_id"
+
 #: Fields of a profile that are personal, where its entity's ids are; the record keeps their hashes in this order.
 PROFILE_SEALED: Final = ("id", "home_country")
 
@@ -82,6 +87,9 @@ class State:
     imports: dict[str, int] = field(default_factory=dict)
     fold: Fold | None = None
     batcher: Batcher | None = None
+    #: Where the hashes of ids, and of what is sealed, stand among those that the batcher makes.
+    _id_place: int = 0
+    _sealed_places: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     #: Which columns are sealed in records, None if none are; and what they are sealed by.
     sealing: Sealing | None = None
     vault: Vault | None = None
@@ -194,11 +202,16 @@ class State:
                     events.keys[at, place] = words[hashed.index(column)]
         return events
 
-    def events(self, rows: Sequence[Row], received_us: Sequence[int]) -> Events:
-        """The events of payments that arrive now."""
+    def hashes(self, rows: Sequence[Row]) -> Hashes:
+        """Of all in payments that arrive now that is hashed: keys of the events, ids, what is sealed."""
+        assert self.batcher is not None, "features are active before the first payment"
+        return self.batcher.hashes(rows)
+
+    def events(self, rows: Sequence[Row], received_us: Sequence[int], hashes: Hashes) -> Events:
+        """The events of payments that arrive now. hashes: of these rows."""
         assert self.batcher is not None, "features are active before the first payment"
         self.received_us = max(self.received_us, received_us[-1])
-        return self.batcher.events(rows, received_us)
+        return self.batcher.events(rows, received_us, hashes)
 
     def vectors(self, events: Events) -> Vectors:
         """Absorb payments in order; their vectors. Where the state is gone nothing is absorbed, and they hold what payments themselves say."""
@@ -221,14 +234,12 @@ class State:
         self.gone = True
 
     def records(
-        self, rows: Sequence[Row], events: Events, received_us: Sequence[int], decisions: Sequence[Decision | None]
+        self, rows: Sequence[Row], received_us: Sequence[int], decisions: Sequence[Decision | None], hashes: Hashes
     ) -> list[Transacted]:
-        """What the log is told of payments: what is personal sealed, if it is to be."""
+        """What the log is told of payments: what is personal sealed, if it is to be. hashes: of these rows."""
         if self.sealing is None or self.vault is None:
             return [Transacted(tuple(row.values()), at, made) for row, at, made in zip(rows, received_us, decisions, strict=True)]
-        assert self.batcher is not None
-        hashes = self.sealing.hashes_of(events, self.batcher.key_columns, rows, self.key)
-        sealed = self.sealing.seal(self.vault, rows, hashes)
+        sealed = self.sealing.seal(self.vault, rows, hashes.take(self._sealed_places, axis=1))
         return [Transacted(row, at, made, *parts) for (row, *parts), at, made in zip(sealed, received_us, decisions, strict=True)]
 
     def profiled(self, row: Row, received_us: int) -> Profiled:
@@ -252,6 +263,8 @@ class State:
         if isinstance(record, Configured):
             self.columns, self.types = tuple(record.columns), tuple(record.types)
             self.sealing = sealing_of(record.columns, record.sealed, record.hashed) if record.sealed else None
+            if self.fold is not None:
+                self.use(self.fold)
         elif isinstance(record, Listed):
             self.entries.apply(record)
         elif isinstance(record, Activated):
@@ -286,7 +299,10 @@ class State:
 
     def use(self, fold: Fold) -> None:
         """Go on with this fold, which holds the same events."""
-        self.fold, self.batcher = fold, Batcher(fold.plan.features, self.key)
+        hashed = () if self.sealing is None else self.sealing.hashed
+        self.fold, self.batcher = fold, Batcher(fold.plan.features, self.key, (_ID, *hashed))
+        self._id_place = self.batcher.place(_ID)
+        self._sealed_places = np.array([self.batcher.place(name) for name in hashed], np.int64)
 
     @property
     def features(self) -> FeatureSet:
@@ -304,6 +320,10 @@ class State:
     def fingerprints(self, ids: Sequence[str]) -> NDArray[np.int64]:
         """Half of the keyed hash of each transaction id, int64 [n]."""
         return np.ascontiguousarray(hash_texts(ids, self.key)[:, 0]).view(np.int64)
+
+    def fingerprints_in(self, hashes: Hashes) -> NDArray[np.int64]:
+        """The same of payments that arrive now. hashes: of their rows."""
+        return np.ascontiguousarray(hashes[:, self._id_place, 0]).view(np.int64)
 
     def row_of(self, record: Transacted) -> dict[str, Any]:
         """The canonical row of a record under the columns in force; what was erased is None. Columns at the end that the record does not

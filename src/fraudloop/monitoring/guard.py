@@ -35,6 +35,8 @@ Ints = NDArray[np.int64]
 #: Parts of a window: a share is late by at most one of them.
 PARTS: Final = 60
 
+_REVIEW, _DECLINE = int(Outcome.REVIEW), int(Outcome.DECLINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -86,14 +88,14 @@ def counts(hits: NDArray[np.bool_], tiers: NDArray[np.int8] | None) -> Ints:
     """Payments of a batch that each subject acts on. hits: bool [rules, n] of live rules. tiers: int8 [n], what the policy makes of the
     model's score alone, None without a model."""
     # Most batches hit nothing, and to see that costs a fifth of a sum.
-    acted = np.add.reduce(hits, axis=1, dtype=np.int64) if np.count_nonzero(hits) else np.zeros(len(hits), np.int64)
+    acted = np.add.reduce(hits, axis=1, dtype=np.int64) if hits.tobytes().count(1) else np.zeros(len(hits), np.int64)
     if tiers is None:
         return acted
     by_outcome = tiers.tobytes().count
-    declined = by_outcome(int(Outcome.DECLINE))
+    declined = by_outcome(_DECLINE)
     out = np.empty(len(acted) + 2, np.int64)
     out[:-2] = acted
-    out[-2], out[-1] = declined + by_outcome(int(Outcome.REVIEW)), declined
+    out[-2], out[-1] = declined + by_outcome(_REVIEW), declined
     return out
 
 

@@ -80,6 +80,7 @@ class Explainer:
         self.model = model.model() if isinstance(model, Bundle) else model
         self.columns = (*self.model.numbers, *self.model.words)
         self._parts: list[_Part] = []
+        self._whole = sum(member.weight for member in self.model.members)
         self.method: Mapping[str, str] = {}
         where = {name: at for at, name in enumerate(self.columns)}
         methods = {}
@@ -112,14 +113,13 @@ class Explainer:
             margin = None if margin is None else margin[rows]
         n = len(next(iter(tables.values())))
         out, known = np.zeros((n, len(self.columns))), {}
-        whole = sum(part.member.weight for part in self._parts)
         for part in self._parts:
             name, x = part.member.name, tables[part.member.preprocessing]
             known[name] = mine = by_member[name] if name in by_member else part.member.scorer.margins(x)
             by_output, base = (made[name], part.base) if name in made else part.explain(x)
             bases = np.empty(n)
             bases[:] = base
-            if not gather(by_output, part.place, part.member.weight / whole, bases, mine, _MARGIN_TOLERANCE, out):
+            if not gather(by_output, part.place, part.member.weight / self._whole, bases, mine, _MARGIN_TOLERANCE, out):
                 raise BundleError(f"member {name!r}: its contributions do not add up to its margin")
         if margin is None:
             # As the model adds them up, to the last bit.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.compiled import njit
+from fraudloop.compiled import njit, plain
 from fraudloop.errors import BundleError
 
 
@@ -50,7 +50,7 @@ class Calibration:
     def apply(self, margins: NDArray[np.float64]) -> NDArray[np.float64]:
         """Chances in (0, 1), float64 [n]; NaN stays NaN."""
         out = np.empty(len(margins))
-        _rise(np.require(margins, np.float64, ("C", "W")), self.margins, self.chances, self._slopes, out)
+        _rise(plain(margins), self.margins, self.chances, self._slopes, out)
         return out
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.compiled import njit
+from fraudloop.compiled import njit, plain
 from fraudloop.scoring.lanes import (
     below,
     choose,
@@ -102,9 +102,7 @@ class NetworkKernel:
             scratch = self._free.pop()
         except IndexError:
             scratch = _aligned(self._scratch_size)
-        if x.dtype != np.float64 or not x.flags.carray:  # `np.require` costs more than a row
-            x = np.array(x, np.float64, order="C")
-        _network(x, margins, contributions, explain, scratch, *self._given)
+        _network(plain(x), margins, contributions, explain, scratch, *self._given)
         self._free.append(scratch)
         return margins, contributions
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.compiled import njit
+from fraudloop.compiled import njit, plain
 from fraudloop.errors import BundleError, InputError
 from fraudloop.scoring.inputs import Inputs
 from fraudloop.scoring.logarithm import signed_log_of
@@ -118,7 +118,7 @@ class _Numbers:
         read = self._read(inputs.names)
         for start in range(0, len(inputs), _ROWS):
             # Kernels are compiled for arrays as NumPy makes them: rows one after another, and writable.
-            values = np.require(inputs.values[start : start + _ROWS], np.float64, ("C", "W"))
+            values = plain(inputs.values[start : start + _ROWS])
             _prepare(values, read, self._places, self._flagged, self._logs, self._changes, out[start : start + _ROWS])
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.compiled import njit
+from fraudloop.compiled import njit, plain
 from fraudloop.scoring.lanes import add_product, choose, less, load_for, pack, splat_for, store, unpack, width
 from fraudloop.scoring.trees import TreeTable, chain_table
 
@@ -71,7 +71,7 @@ class TreeShap:
         give the sum of the leaves (`TreeTable.sums`). A row's bits do not depend on the rows beside it."""
         assert x.ndim == 2 and x.shape[1] == self.table.inputs, "the trees read another number of columns"
         out = np.empty(x.shape)
-        rows = np.require(x, np.float64, ("C", "W"))
+        rows = plain(x)
         # Where there are more pairs, lanes of two blocks would need tables of twice the size.
         side_by_side = len(rows) if self.points <= 2 else 0
         if side_by_side % (2 * _LANES) <= _LANES:

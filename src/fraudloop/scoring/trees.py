@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.compiled import njit
+from fraudloop.compiled import njit, plain
 from fraudloop.errors import BundleError
 from fraudloop.scoring.lanes import at_most, at_most_or_missing, below, below_or_missing, load16, pick, splat16, store, strike
 
@@ -106,8 +106,9 @@ class TreeTable:
         if self._bits is None:
             return self.walked(x)
         assert x.ndim == 2 and x.shape[1] == self.inputs, "the trees read another number of columns"
-        out = np.full(len(x), self.base)
-        _strike(np.require(x, np.float64, ("C", "W")), out, *self._bits)
+        out = np.empty(len(x))
+        out.fill(self.base)
+        _strike(plain(x), out, *self._bits)
         return out
 
     def walked(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
