@@ -62,6 +62,8 @@ def test_minor_units_written_as_text_come_back_exactly(minor: int, currency: str
 
 
 @given(MINORS, CODES)
+@example(999_999_999_999_999, "CLF")
+@example(-999_999_999_999_873, "EUR")
 def test_minor_units_written_as_a_float_come_back_exactly(minor: int, currency: str) -> None:
     value = float(from_minor(minor, EXPONENTS[currency]))
     assert to_minor(value, EXPONENTS[currency]) == minor

@@ -25,8 +25,10 @@ EXPONENT_MAX: Final = 4
 #: multiplications and a sum or two leave (5 x 17.13 is 85.64999999999999). A float32 has 29 bits less.
 FLOAT_NOISE: Final = 2.0**-48
 FLOAT32_NOISE: Final = 2.0**-20
-#: And never further than this share of one minor unit: beyond it a float no longer says which.
+#: And not further than this share of one minor unit, beyond which a float no longer says which,
 FLOAT_NOISE_MAX: Final = 2.0**-4
+#: unless the number is so large that the nearest float of an amount, times its power of ten, is: a last place of each of the two.
+FLOAT_LAST_PLACES: Final = 2.0**-52
 
 _TWO = """
 AED UAE Dirham; AFN Afghani; ALL Lek; AMD Armenian Dram; AOA Kwanza; ARS Argentine Peso; AUD Australian Dollar; AWG
@@ -172,6 +174,16 @@ def to_minor(amount: str | int | float | Decimal, exponent: int, *, round_finer:
     return whole
 
 
+def float_noise(whole: int) -> float:
+    """How far a float that stands for `whole` may be from it.
+
+    >>> float_noise(100) < 1e-12, float_noise(10**14), float_noise(10**15) < 0.25
+    (True, 0.0625, True)
+    """
+    size = float(abs(whole))
+    return min(size * FLOAT_NOISE, max(FLOAT_NOISE_MAX, size * FLOAT_LAST_PLACES))
+
+
 def _float_to_minor(amount: float, exponent: int, round_finer: bool) -> int:
     if not math.isfinite(amount):
         raise AmountError("the amount is not a finite number", rule="finite")
@@ -179,7 +191,7 @@ def _float_to_minor(amount: float, exponent: int, round_finer: bool) -> int:
     if not abs(scaled) <= AMOUNT_MINOR_MAX + 0.5:
         raise AmountError(f"the amount is beyond {AMOUNT_MINOR_MAX:,} minor units", rule="range")
     whole = round(scaled)
-    if not round_finer and abs(scaled - whole) > min(abs(whole) * FLOAT_NOISE, FLOAT_NOISE_MAX):
+    if not round_finer and abs(scaled - whole) > float_noise(whole):
         raise AmountError(f"the amount has more than {exponent} decimals", rule="finer")
     return whole
 

@@ -14,7 +14,7 @@ from typing import Final
 import polars as pl
 
 from fraudloop.domain.country import BY_NAME, UNKNOWN, alpha2
-from fraudloop.domain.money import EXPONENTS, FLOAT32_NOISE, FLOAT_NOISE, FLOAT_NOISE_MAX, UNKNOWN_EXPONENT
+from fraudloop.domain.money import EXPONENTS, FLOAT32_NOISE, FLOAT_LAST_PLACES, FLOAT_NOISE, FLOAT_NOISE_MAX, UNKNOWN_EXPONENT
 from fraudloop.errors import ColumnMapError
 from fraudloop.limits import (
     AMOUNT_MINOR_MAX,
@@ -245,7 +245,7 @@ def _exact(
     """Int64 = value * 10**exponent, exactly, from whole numbers, decimals, text or floats.
 
     A float stands for the nearest whole number of smallest units, if it is no further from it than a few roundings
-    leave (`domain.money.FLOAT_NOISE`); else it is finer. Text and decimals are exact.
+    leave (`domain.money.float_noise`); else it is finer. Text and decimals are exact.
     """
     finer, range_reason = "more decimals than it can have", f"beyond {limit:,} in smallest units"
     power, step = steps.add(
@@ -260,7 +260,8 @@ def _exact(
         x, scaled = steps.add(x=source.cast(pl.Float64), scaled=source.cast(pl.Float64) * power.cast(pl.Float64))
         (r,) = steps.add(r=scaled.round(0, mode="half_to_even"))
         noise = FLOAT32_NOISE if dtype == pl.Float32 else FLOAT_NOISE
-        near = (scaled - r).abs() <= pl.min_horizontal(r.abs() * noise, pl.lit(FLOAT_NOISE_MAX))
+        most = pl.max_horizontal(pl.lit(FLOAT_NOISE_MAX), r.abs() * FLOAT_LAST_PLACES)
+        near = (scaled - r).abs() <= pl.min_horizontal(r.abs() * noise, most)
         finite, fits, exact = steps.add(finite=x.is_finite(), fits=r.abs() <= limit, exact=pl.lit(True) if round_finer else near)
         return steps.give(
             {name: pl.when(finite & fits & exact).then(r).cast(pl.Int64, strict=False)},

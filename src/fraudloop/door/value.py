@@ -15,7 +15,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from fraudloop.domain.country import BY_NAME, UNKNOWN, alpha2
-from fraudloop.domain.money import FLOAT_NOISE, FLOAT_NOISE_MAX
+from fraudloop.domain.money import float_noise
 from fraudloop.limits import (
     AMOUNT_MINOR_MAX,
     DEGREE_E7,
@@ -268,7 +268,7 @@ def _exact_float(value: float, scale: int, round_finer: bool, limit: int, missin
     scaled = value * float(10**scale)
     if not abs(scaled) < 2 * limit or abs(whole := round(scaled)) > limit:
         raise Wrong(("range", f"beyond {limit:,} in smallest units"))
-    if not round_finer and abs(scaled - whole) > min(abs(whole) * FLOAT_NOISE, FLOAT_NOISE_MAX):
+    if not round_finer and abs(scaled - whole) > float_noise(whole):
         raise Wrong(("finer", "more decimals than it can have"))
     return whole
 

@@ -34,6 +34,7 @@ Ints = NDArray[np.int64]
 TOP_REASONS: Final = 4
 
 _APPROVED: Final = int(Outcome.APPROVE)
+_TEXTS: Final = frozenset((str, type(None)))
 
 #: Why a service is degraded, as `InForce.why` and answers say it.
 NO_MODEL: Final = "no_model"
@@ -216,7 +217,9 @@ def _rule_columns(in_force: InForce, values: Floats, rows: Sequence[Row]) -> Flo
     dictionary, other = program.dictionary, len(program.dictionary) + 1
     codes: dict[str | None, float] = {None: np.nan}
     for name in program.words:
-        words = [word if word is None or isinstance(word, str) else str(word) for word in [row.get(name) for row in rows]]
+        words: list[Any] = [row.get(name) for row in rows]
+        if not _TEXTS.issuperset(map(type, words)):
+            words = [word if word is None else str(word) for word in words]
         for new in {*words} - codes.keys():
             codes[new] = float(dictionary.get(str(new), other + len(codes)))
         out[at] = [*map(codes.__getitem__, words)]
