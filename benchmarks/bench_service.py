@@ -31,6 +31,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks import bench_scoring
+from benchmarks.echo_servers import SERVERS
 from benchmarks.processes import cores, cpu_s, free_port, running
 from benchmarks.tables import show
 from fraudloop.domain.definitions import FeatureSet
@@ -179,7 +180,7 @@ def echo(sizes: Sizes) -> dict[str, object]:
     """What HTTP alone can do on one core, and its latency at the rate of the service."""
     server_core, load_core = cores()
     figures: dict[str, Any] = {}
-    for name in ("uvicorn", "granian", "thin"):
+    for name in SERVERS:
         port = free_port()
         with running([sys.executable, "-m", "benchmarks.echo_servers", name, str(port)], port, server_core) as server:
             on_core(load_core)
@@ -522,8 +523,10 @@ def ratios(figures: dict[str, Any]) -> dict[str, float]:
     out = {}
     first = next(iter(figures["service"].values()))
     if "echo" in figures:
-        best = max(figures["echo"].values(), key=lambda f: f["per_cpu_s"])
-        out["of_the_best_echo"] = round(first["per_cpu_s"] / best["per_cpu_s"], 3)
+        for kind, of in (("", "bare"), ("-json", "json"), ("-queue", "queue")):
+            field = [figures["echo"][f"{server}{kind}"] for server in ("uvicorn", "granian")]
+            out[f"of_the_best_{of}_echo_of_the_field"] = round(first["per_cpu_s"] / max(f["per_cpu_s"] for f in field), 3)
+        out["of_its_own_bare_protocol"] = round(first["per_cpu_s"] / figures["echo"]["thin"]["per_cpu_s"], 3)
         least = min(f["at_rate"]["ok_p99_ms"] for f in figures["echo"].values())
         bound = least + 2 * first["flush"]["p99_ms"]
         out["p99_over_echo_p99_and_two_flushes"] = round(first["steady"]["ok_p99_ms"] / bound, 2)
