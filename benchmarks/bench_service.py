@@ -73,6 +73,7 @@ class Sizes:
     burst_s: float = 10.0
     customers: tuple[int, ...] = (1_000, 100_000, 1_000_000)
     history_per_customer: int = 3
+    echoes: tuple[str, ...] = tuple(SERVERS)
     recipe_s: float = 8.0
     connections: int = 128
     train_rows: int = 60_000
@@ -180,7 +181,7 @@ def echo(sizes: Sizes) -> dict[str, object]:
     """What HTTP alone can do on one core, and its latency at the rate of the service."""
     server_core, load_core = cores()
     figures: dict[str, Any] = {}
-    for name in SERVERS:
+    for name in sizes.echoes:
         port = free_port()
         with running([sys.executable, "-m", "benchmarks.echo_servers", name, str(port)], port, server_core) as server:
             on_core(load_core)

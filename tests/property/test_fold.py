@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -204,7 +204,7 @@ def test_nothing_that_comes_after_a_row_changes_it(world: tuple[FeatureSet, Even
     rest = events[at:]
     order = np.array(data.draw(st.permutations(range(len(rest)))), np.int64)
     chance = random.Random(data.draw(st.integers(0, 2**32)))
-    changed = replace(
+    changed = msgspec.structs.replace(
         rest,
         kind=rest.kind[order],
         time_us=rest.time_us[order] + chance.choice([0, -1, 3_600_000_000]),
@@ -240,7 +240,7 @@ def test_columns_may_stand_in_any_order_beside_others(run: tuple[Events, Vectors
     n = len(events)
     keys = np.concatenate([np.full((n, 1, 2), 9, np.uint64), events.keys[:, ::-1]], axis=1)
     numbers = np.concatenate([events.numbers[:, ::-1], np.full((n, 1), 5, np.int64)], axis=1)
-    other = replace(
+    other = msgspec.structs.replace(
         events, keys=np.ascontiguousarray(keys), numbers=np.ascontiguousarray(numbers),
         key_names=("browser", *events.key_names[::-1]), number_names=(*events.number_names[::-1], "height"),
     )  # fmt: skip
@@ -260,7 +260,7 @@ def test_a_column_that_is_not_there_is_missing_everywhere(run: tuple[Events, Vec
     events, _ = run
     keys = [i for i, name in enumerate(events.key_names) if name not in absent]
     numbers = [i for i, name in enumerate(events.number_names) if name not in absent]
-    without = replace(
+    without = msgspec.structs.replace(
         events, keys=np.ascontiguousarray(events.keys[:, keys]), key_names=tuple(events.key_names[i] for i in keys),
         numbers=np.ascontiguousarray(events.numbers[:, numbers]), number_names=tuple(events.number_names[i] for i in numbers),
     )  # fmt: skip
@@ -270,7 +270,7 @@ def test_a_column_that_is_not_there_is_missing_everywhere(run: tuple[Events, Vec
             empty_keys[:, events.key_names.index(name)] = 0
         else:
             empty_numbers[:, events.number_names.index(name)] = MISSING
-    emptied = replace(events, keys=empty_keys, numbers=empty_numbers)
+    emptied = msgspec.structs.replace(events, keys=empty_keys, numbers=empty_numbers)
     got = Fold(PLAN).step(without)
     assert_same(got, Fold(PLAN).step(emptied))
     assert differences(oracle(EVERY, emptied), got.values, got.status) == []
@@ -283,7 +283,7 @@ def test_arrays_that_are_read_only_or_not_in_order_are_taken_as_they_are_meant(r
     wide[:, ::2] = events.keys
     tall = np.asfortranarray(events.numbers)
     received = np.repeat(events.received_us, 3)[::3]
-    odd = replace(events, keys=wide[:, ::2], numbers=tall, received_us=received)
+    odd = msgspec.structs.replace(events, keys=wide[:, ::2], numbers=tall, received_us=received)
     assert not odd.keys.flags.c_contiguous
     assert not odd.numbers.flags.c_contiguous
     assert not odd.received_us.flags.c_contiguous
@@ -291,7 +291,7 @@ def test_arrays_that_are_read_only_or_not_in_order_are_taken_as_they_are_meant(r
     for name in ("kind", "time_us", "received_us", "keys", "numbers"):
         array = getattr(odd, name).copy()
         array.flags.writeable = False
-        odd = replace(odd, **{name: array})
+        odd = msgspec.structs.replace(odd, **{name: array})
     assert_same(Fold(PLAN).step(odd), right)
 
 
@@ -330,7 +330,7 @@ def test_events_whose_arrays_do_not_fit_one_another_are_refused(run: tuple[Event
         {"received_us": events.received_us.astype(np.float64)},
     ):
         with pytest.raises(AssertionError, match="is meant"):
-            Fold(PLAN).step(replace(events, **change))
+            Fold(PLAN).step(msgspec.structs.replace(events, **change))
 
 
 def test_counts_say_what_was_read(run: tuple[Events, Vectors]) -> None:
