@@ -75,7 +75,8 @@ class Sizes:
     history_per_customer: int = 3
     echoes: tuple[str, ...] = tuple(SERVERS)
     recipe_s: float = 8.0
-    connections: int = 128
+    connections: int = 128  # of closed loops
+    open_connections: int = 1_024  # of open ones: who waits for a connection waits in the load, and not for the service
     train_rows: int = 60_000
     batch_rows: int = 1_000
     flushes: int = 500
@@ -438,10 +439,12 @@ def service(sizes: Sizes) -> dict[str, object]:
                 run(target, bodies(customers, run_name="w"), rate=sizes.rate / 10, duration_s=2.0, connections=sizes.connections)
                 closed, per_cpu_s = ceiling(target, "c", sizes.ceiling_s, sizes.connections, server, customers=customers)
                 ceiling_per_s = closed.ok / closed.duration_s
-                part = run(target, bodies(customers, run_name="p"), rate=sizes.share * ceiling_per_s, duration_s=sizes.share_s, warmup_s=sizes.warmup_s, connections=sizes.connections)  # fmt: skip
-                steady = run(target, bodies(customers, run_name="s"), rate=sizes.rate, duration_s=sizes.rate_s, warmup_s=sizes.warmup_s, connections=sizes.connections)  # fmt: skip
+                part = run(target, bodies(customers, run_name="p"), rate=sizes.share * ceiling_per_s, duration_s=sizes.share_s, warmup_s=sizes.warmup_s, connections=sizes.open_connections)  # fmt: skip
+                steady = run(target, bodies(customers, run_name="s"), rate=sizes.rate, duration_s=sizes.rate_s, warmup_s=sizes.warmup_s, connections=sizes.open_connections)  # fmt: skip
                 told = phases(Path(name) / "data")
-                burst = run(target, bodies(customers, run_name="u"), rate=sizes.burst, duration_s=sizes.burst_s, connections=256)
+                burst = run(
+                    target, bodies(customers, run_name="u"), rate=sizes.burst, duration_s=sizes.burst_s, connections=sizes.open_connections
+                )
                 return {
                     "part": figures_of(part),
                     "steady": figures_of(steady),

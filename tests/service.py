@@ -29,7 +29,7 @@ from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.door.rates import RateTable
 from fraudloop.door.row import Refusal, RowDoor
 from fraudloop.door.shape import Shape
-from fraudloop.errors import ConflictError, FraudloopError, NotFoundError, RefusedError, StoreConflict
+from fraudloop.errors import ConflictError, FraudloopError, NotFoundError, RefusedError, StoreConflict, UnavailableError
 from fraudloop.ledger.records import Decision, Labelled, Reason, Transacted
 
 NAMES = tuple(f"customer_amount_sum_{hours}h" for hours in range(1, 61))
@@ -51,14 +51,20 @@ class MemoryEngine:
         self.log: list[tuple[Transacted, dict[str, Any]]] = []
         self.known: dict[str, int] = {}
         self.labels: dict[str, tuple[int, Labelled]] = {}
-        self.refusing: FraudloopError | None = None
+        self.refusing: UnavailableError | None = None
         self.holding = False
 
     def ask(self, ticket: Any) -> None:
         if self.refusing is not None:
             ticket.refuse(self.refusing)
         else:
-            self.queue.append(ticket)
+            self.take(ticket)
+
+    def turned_away(self) -> UnavailableError | None:
+        return self.refusing
+
+    def take(self, ticket: Any) -> None:
+        self.queue.append(ticket)
 
     def step(self) -> None:
         while self.queue and not self.holding:

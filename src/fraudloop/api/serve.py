@@ -485,6 +485,12 @@ class _Turns:
     def ask(self, ticket: Any) -> None:
         self._active.service.engine.ask(ticket)
 
+    def turned_away(self) -> UnavailableError | None:
+        return self._active.service.engine.turned_away()
+
+    def take(self, ticket: Any) -> None:
+        self._active.service.engine.take(ticket)
+
     def step(self) -> None:
         engine = self._active.service.engine
         if engine.ripe:

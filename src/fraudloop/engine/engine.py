@@ -57,6 +57,9 @@ _FLUSH_S_SHORT: Final = 0.003
 #: Fewer are answered as soon one by one.
 _TOGETHER: Final = 16
 
+_TOO_MANY: Final = UnavailableError("too many requests are waiting; come again", retry_after_s=1)
+_NO_DISK: Final = UnavailableError("the log's disk does not answer; come again", retry_after_s=1)
+
 #: So few payments have their reasons together for hardly more than one of them.
 _REASON_ROWS: Final = 16
 
@@ -239,17 +242,32 @@ class Engine:
 
     def ask(self, ticket: Ticket) -> None:
         """Put a request into the queue, or refuse it where it would wait too long: who is in keeps its latency."""
+        away = self.turned_away()
+        if away is None:
+            self.queue.append(ticket)
+        else:
+            ticket.refuse(away)
+
+    def turned_away(self) -> UnavailableError | None:
+        """Why a request that comes now is refused, whatever it says, which is counted; None: it would be queued.
+
+        Asked before a request is read: where more come than can be decided, reading those that are sent away would take the time of those
+        that are not.
+        """
         waiting, limits = len(self.queue), self.limits
         if self._failed is not None:
-            ticket.refuse(self._unavailable())
-        elif waiting >= limits.queue_max or waiting * self.cost_ns > limits.queue_ns_max:
+            return self._unavailable()
+        if waiting >= limits.queue_max or waiting * self.cost_ns > limits.queue_ns_max:
             self.counters.shed += 1
-            ticket.refuse(UnavailableError("too many requests are waiting; come again", retry_after_s=1))
-        elif self.flusher.since and time.monotonic() - self.flusher.since > limits.flush_s_max:
+            return _TOO_MANY
+        if self.flusher.since and time.monotonic() - self.flusher.since > limits.flush_s_max:
             self.counters.shed += 1
-            ticket.refuse(UnavailableError("the log's disk does not answer; come again", retry_after_s=1))
-        else:
-            self.queue.append(ticket)
+            return _NO_DISK
+        return None
+
+    def take(self, ticket: Ticket) -> None:
+        """Queue a request that is not turned away."""
+        self.queue.append(ticket)
 
     @property
     def failed(self) -> FraudloopError | None:

@@ -136,6 +136,20 @@ def test_a_list_that_could_not_be_logged_is_503_as_a_whole() -> None:
         assert found[2]["retry-after"] == "3"
 
 
+def test_who_is_sent_away_is_not_read_and_is_told_as_everybody_is() -> None:
+    engine = MemoryEngine()
+    with running(parts(engine)) as service:
+        engine.refusing = UnavailableError("come again", retry_after_s=3)
+        unread = service.ask("POST", "/score_transaction", {"a card": "nobody reads this"}, X_Request_ID="till-7")
+        refused = service.ask("POST", "/events", payment("t-1"), X_Request_ID="till-7")
+        wrong(unread, 503)
+        assert unread[1] == refused[1] and unread[1]["request_id"] == "till-7"
+        assert unread[2]["retry-after"] == refused[2]["retry-after"] == "3"
+        assert service.scorer.tally.requests == {"/score_transaction 503": 1, "/events 503": 1}
+        engine.refusing = None
+        wrong(service.ask("POST", "/score_transaction", {"a card": "read again"}), 422, "transaction_id", "timestamp", "amount")
+
+
 def test_a_label_and_the_decision_it_is_about() -> None:
     with running() as service:
         service.ask("POST", "/score_transaction", payment("t/1 ä", amount="9500"))
