@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
 from typing import Any
 
 import pytest
+import uvloop
 
 from fraudloop.api.http import Bad, Bounds, Connection, Head, Server, parse
 from fraudloop.limits import HTTP_HEAD_BYTES_MAX, HTTP_HEAD_REMEMBERED_BYTES_MAX
@@ -105,6 +107,38 @@ GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
 
 def post(body: bytes, *headers: bytes) -> bytes:
     return b"POST /p HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n%b" % (b"".join(h + b"\r\n" for h in headers), len(body), body)
+
+
+class Large(Echo):
+    """Answers of a megabyte and more, each of one byte."""
+
+    def serve(self, connection: Connection, head: Head, body: bytes) -> None:
+        connection.respond_ok(body[:1] * (1_000_000 + body[0]))
+
+
+def test_answers_that_the_socket_does_not_take_whole_arrive_whole_and_in_order() -> None:
+    async def main() -> bytes:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Server(Large()), "127.0.0.1", 0)
+        client = socket.create_connection(server.sockets[0].getsockname())
+        client.setblocking(False)
+        out = bytearray()
+        for burst in ((b"a", b"b", b"c"), (b"d",)):
+            await loop.sock_sendall(client, b"".join(post(body) for body in burst))
+            await asyncio.sleep(0.05)  # the client does not read yet
+            want = len(out) + sum(1_000_000 + body[0] for body in burst)
+            while len(out) < want or answers(bytes(out))[-1][2][-1:] != burst[-1]:
+                out += await loop.sock_recv(client, 65_536)
+                await asyncio.sleep(0)
+        client.close()
+        server.close()
+        return bytes(out)
+
+    for run in (asyncio.run, uvloop.run):
+        found = answers(run(main()))
+        assert [(status, body[:1], len(body) - 1_000_000, len(set(body))) for status, _, body in found] == [
+            (200, name, name[0], 1) for name in (b"a", b"b", b"c", b"d")
+        ]
 
 
 def test_requests_sent_at_once_are_answered_in_order() -> None:
