@@ -63,6 +63,10 @@ def test_rows_and_tables_give_the_same_events_and_vectors(features: FeatureSet, 
     assert len(taken) == len(rows)
     received = [1_770_000_000_000_000 + sum(gaps[: at + 1]) for at in range(len(taken))]
     got = Batcher(features).events(taken, received)
+    beside = Batcher(features, beside=("transaction_id", "customer_id", "card_id"))
+    hashes = beside.hashes(taken)
+    assert np.array_equal(beside.events(taken, received, hashes).keys, got.keys)
+    assert np.array_equal(hashes[:, beside.place("transaction_id")], hash_texts([str(row["transaction_id"]) for row in taken]))
     table = pl.DataFrame([{**row, "received_at": at} for row, at in zip(taken, received, strict=True)], infer_schema_length=None)
     schema = {"timestamp": pl.Datetime("us", "UTC"), "received_at": pl.Datetime("us", "UTC")}
     wanted = assemble(table.with_columns(pl.col(name).cast(kind) for name, kind in schema.items()), None, None, features)

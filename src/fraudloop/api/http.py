@@ -443,8 +443,8 @@ class Connection(asyncio.Protocol):
     def _send(self, data: bytes) -> None:
         """Write to the client; the connection is open.
 
-        The socket takes nearly every answer whole at once, and asking it costs half of what the transport's own bookkeeping does. From the first
-        time that it does not, whatever is left and all after it are the transport's, which keeps their order.
+        The socket takes nearly every answer whole at once, which spares the transport's own bookkeeping. From the first time that it does not,
+        whatever is left and all after it are the transport's, which keeps their order.
         """
         handle = self._handle
         if handle >= 0:
