@@ -204,7 +204,7 @@ class Scorer:
         self._scheduled = False
         self._engine, self._lines = parts.engine, parts.lines
         self._glance, self._admit = parts.door.glance, parts.door.admit
-        self._turned_away, self._queue_up = parts.engine.turned_away, parts.engine.take
+        self._turned_away, self._take = parts.engine.turned_away, parts.engine.take
         self._ask, self._now_us, self._encode = parts.engine.ask, parts.clock.now_us, self.answers.encode
         #: By what is told of those who are sent away unread: the body around the request's id, and its headers.
         self._away: dict[str, tuple[bytes, bytes, bytes]] = {}
@@ -445,7 +445,7 @@ class Scorer:
             row = found.row
             if row is None:
                 raise refused(found.refusals)
-        self._queue_up(Ask(self, connection, routed, row))
+        self._take(Ask(self, connection, routed, row))
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._step)

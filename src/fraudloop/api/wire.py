@@ -302,12 +302,8 @@ class Answers:
             width = len(raw) // len(vectors)
             for begin, (record, d) in zip(range(0, len(raw), width), decided, strict=True):
                 self._ready[id(record)] = self._body(record.row[0], d, raw[begin : begin + width])
-        except (
-            TypeError,
-            ValueError,
-            LookupError,
-        ):  # one that cannot be written is no harm to the others: `encode` says so when it is its turn
-            return
+        except (TypeError, ValueError, LookupError):
+            return  # one that cannot be written is no harm to the others: `encode` says so when it is its turn
 
     def encode(self, record: Transacted) -> bytes:
         """The body of the answer of a decided payment: `answer` as JSON."""
