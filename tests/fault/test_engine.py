@@ -384,6 +384,37 @@ def test_too_many_are_sent_away_at_once_and_those_inside_wait_no_longer_for_it(t
     machine.close()
 
 
+def test_a_few_may_wait_however_dear_a_payment_seemed_and_show_what_one_costs(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, SimulatedFiles()).open()
+    engine = machine.service.engine
+    engine.cost_ns = 1e9
+    for batch in range(100):
+        tickets = [machine.ask(paid(machine, 20 * batch + n)) for n in range(20)]
+        if not batch:
+            assert [ticket.refused is None for ticket in tickets] == [True] * 16 + [False] * 4
+        machine.settle()
+    assert engine.cost_ns < 5e6, "a second a payment was an error, and must not shut the door for good"
+    assert all(ticket.answered is not None for ticket in tickets)
+    machine.close()
+
+
+def test_who_is_sent_away_makes_the_others_no_dearer(tmp_path: Path) -> None:
+    """Their reading took time, but no payment's: else the more came, the fewer would be let in."""
+    machine = Machine(tmp_path, SimulatedFiles(), config={"queue_max": 32}).open()
+    engine = machine.service.engine
+    costs = []
+    for more in (0, 2_000):
+        for batch in range(40):
+            for n in range(32 + more):
+                name = paid(machine, 100_000 * (more > 0) + 32 * batch + min(n, 32))
+                machine.ask(name)
+            machine.settle()
+        costs.append(engine.cost_ns)
+    assert engine.counters.shed == 40 * 2_000
+    assert costs[1] < 5 * costs[0]
+    machine.close()
+
+
 # --- two writers ------------------------------------------------------------------------------------------------------
 
 

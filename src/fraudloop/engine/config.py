@@ -101,7 +101,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     reason_budget_ms: float = 8.0
     batch_max: int = 256
     queue_max: int = 4_096
-    queue_ms_max: float = 12.0
+    queue_ms_max: float = 8.0
     flush_s_max: float = 2.0
     follow_s: float = 0.5
     snapshot_records: int = 1_000_000

@@ -60,8 +60,8 @@ _TOGETHER: Final = 16
 _TOO_MANY: Final = UnavailableError("too many requests are waiting; come again", retry_after_s=1)
 _NO_DISK: Final = UnavailableError("the log's disk does not answer; come again", retry_after_s=1)
 
-#: So few payments have their reasons together for hardly more than one of them.
-_REASON_ROWS: Final = 16
+#: So few payments cost hardly more together than one of them; what a payment costs among others is seen in larger batches.
+_SOME: Final = 16
 
 
 class Ticket(Protocol):
@@ -170,7 +170,7 @@ class Limits:
 
     batch_max: int = 256
     queue_max: int = 4_096
-    queue_ns_max: float = 12e6
+    queue_ns_max: float = 8e6
     flush_s_max: float = 2.0
     reason_ns_max: int = 2_000_000
 
@@ -196,8 +196,9 @@ class Engine:
         self.beside = Beside()
         #: Why nothing new may be decided, None while it may be; what was decided is answered still.
         self.halted: UnavailableError | None = None
-        #: What a payment has cost lately, and the reasons of one in a batch of some, in nanoseconds.
-        self.cost_ns = 50_000.0
+        #: What a payment has cost the loop lately, from its body to its answer, and the reasons of one, in batches of some; nanoseconds of
+        #: processor time.
+        self.cost_ns = 75_000.0
         self.reason_ns = 20_000.0
         self._files: Files = log.files
         self._wake = wake
@@ -205,6 +206,9 @@ class Engine:
         self._closed = False
         #: What a step has taken out of the queue, and nobody else answers for yet.
         self._taken: Sequence[Ticket] = ()
+        #: The loop's processor time when the newest batch began, 0 if something else than payments took of it since; what it took since to decide
+        #: and to answer; how many the batch had, and how many were sent away since.
+        self._began_ns = self._own_ns = self._before = self._away = 0
         #: Whether more than the entities may be unlike the log: something was being changed when the epoch ended.
         self.unsure = False
         #: The place of the newest defect.
@@ -257,13 +261,16 @@ class Engine:
         waiting, limits = len(self.queue), self.limits
         if self._failed is not None:
             return self._unavailable()
-        if waiting >= limits.queue_max or waiting * self.cost_ns > limits.queue_ns_max:
-            self.counters.shed += 1
-            return _TOO_MANY
+        if waiting >= limits.queue_max or (waiting >= _SOME and waiting * self.cost_ns > limits.queue_ns_max):
+            return self._send_away(_TOO_MANY)
         if self.flusher.since and time.monotonic() - self.flusher.since > limits.flush_s_max:
-            self.counters.shed += 1
-            return _NO_DISK
+            return self._send_away(_NO_DISK)
         return None
+
+    def _send_away(self, error: UnavailableError) -> UnavailableError:
+        self.counters.shed += 1
+        self._away += 1
+        return error
 
     def take(self, ticket: Ticket) -> None:
         """Queue a request that is not turned away."""
@@ -307,14 +314,17 @@ class Engine:
     def _turn(self) -> None:
         while self.commands and self._failed is None:
             self._change(self.commands.popleft())
+            self._began_ns = 0
         if self._failed is not None or len(self.flights) >= FLIGHTS_MAX:
             return
         tickets = [self.queue.popleft() for _ in range(min(len(self.queue), self.limits.batch_max))]
         if not tickets:
             if not self.flights:  # who is under way is answered first
                 self.beside.turn(self.in_force)
+                self._began_ns = 0
             return
         begin = time.thread_time_ns()
+        self._measure(begin, len(tickets))
         self._taken = tickets
         state, in_force = self.state, self.in_force
         hashes = state.hashes([ticket.row for ticket in tickets])
@@ -356,16 +366,24 @@ class Engine:
         self.flusher.wanted()
         self.beside.note(in_force, judged, rows, vectors.values, received[-1])
         at_append = time.thread_time_ns()
-        # One batch that met a new plan or a cold cache is no reason to send those after it away.
-        self.cost_ns += _COST_WEIGHT * (min((at_append - begin) / len(tickets), _COST_RISE_MAX * self.cost_ns) - self.cost_ns)
+        self._own_ns += at_append - begin
         if self.counters.batches % SAMPLED == 0:
             self.counters.features(vectors.values)
         deferred = told.count(None)
         self.counters.deferred += deferred
-        if (explained := len(fresh) - deferred) > _REASON_ROWS:
+        if (explained := len(fresh) - deferred) > _SOME:
             self.reason_ns += _COST_WEIGHT * ((at_reasons - at_judge) / explained - self.reason_ns)
         self._count(len(fresh), (("ids", at_ids - begin), ("fold", at_fold - at_ids), ("judge", at_judge - at_fold),
                                  ("reasons", at_reasons - at_judge), ("records", at_records - at_reasons), ("append", at_append - at_records)))  # fmt: skip
+
+    def _measure(self, begin_ns: int, tickets: int) -> None:
+        """A batch of so many begins: follow what a payment costs. Whoever was sent away was read too; small batches tell what batches cost."""
+        spent, own, before = begin_ns - self._began_ns, self._own_ns, self._before
+        if self._began_ns and min(before, tickets) >= _SOME:
+            cost = own / before + (spent - own) / (tickets + self._away)
+            # One batch that met a new plan or a cold cache is no reason to send those after it away.
+            self.cost_ns += _COST_WEIGHT * (min(cost, _COST_RISE_MAX * self.cost_ns) - self.cost_ns)
+        self._began_ns, self._own_ns, self._before, self._away = begin_ns, 0, tickets, 0
 
     def _approved_max(self, fresh: Sequence[Ticket], stopped: int) -> int:
         """How many approved payments of a batch may have their reasons before the answer. stopped: those that have them anyway.
@@ -376,7 +394,7 @@ class Engine:
         left = self.limits.reason_ns_max - waited
         if left <= 0:
             return 0
-        if len(fresh) <= _REASON_ROWS:
+        if len(fresh) <= _SOME:
             return len(fresh)
         return int(left / self.reason_ns) - stopped
 
@@ -417,6 +435,7 @@ class Engine:
         if lsn < 0:
             self._end(self._failed or UnavailableError(), [])
             return
+        begin = time.thread_time_ns()
         while self.flights and self.flights[0].next_lsn <= lsn:
             flight = self.flights.popleft()
             if flight.command is not None:
@@ -431,6 +450,7 @@ class Engine:
                 asked = next((ticket for ticket in flight.tickets if ticket.decide), flight.tickets[0])
                 with asked.together(flight.records):
                     self._tell(flight)
+        self._own_ns += time.thread_time_ns() - begin
 
     def _tell(self, flight: Flight) -> None:
         first = flight.next_lsn - len(flight.tickets)
