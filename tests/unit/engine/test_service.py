@@ -55,7 +55,7 @@ class Running:
     """A service whose loop is turned by hand."""
 
     def __init__(self, folder: Path, store: BundleStore, **config: Any) -> None:
-        self.config = ServeConfig(data=str(folder / "data"), name=NAME, seal=False, **config)
+        self.config = ServeConfig(data=str(folder / "data"), name=NAME, seal=False, **{"queue_ms_max": 1_000.0, **config})
         self.clock = SystemClock()
         shape = Shape(segments={"existing_decision": "existing_decision"}) if self.config.observe else Shape()
         self.service = Service.open(
