@@ -53,15 +53,17 @@ class MemoryEngine:
         self.labels: dict[str, tuple[int, Labelled]] = {}
         self.refusing: UnavailableError | None = None
         self.holding = False
+        self.room = 4_096
 
     def ask(self, ticket: Any) -> None:
-        if self.refusing is not None:
-            ticket.refuse(self.refusing)
+        away = self.turned_away()
+        if away is not None:
+            ticket.refuse(away)
         else:
             self.take(ticket)
 
     def turned_away(self) -> UnavailableError | None:
-        return self.refusing
+        return self.refusing or (UnavailableError("too many are waiting", retry_after_s=1) if len(self.queue) >= self.room else None)
 
     def take(self, ticket: Any) -> None:
         self.queue.append(ticket)

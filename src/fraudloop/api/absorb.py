@@ -115,19 +115,25 @@ def take(
 
 
 class Many:
-    """A list of events under way; `done` is called once, when all of them are in the log or refused."""
+    """A list of events under way; `done` is called once, when all of them are in the log or refused.
+
+    turned_away: why payments that come now are refused, if they are: asked for some rows at a time, so that a list is not refused because of
+    its own length. take: queues one that is not. The next rows are admitted when those before them were told what became of them.
+    """
 
     def __init__(
         self,
         bodies: list[Any],
-        admit: Callable[[Any, Event], None],
+        admit: Callable[[Any, Event, Callable[[Event], None]], None],
+        turned_away: Callable[[], UnavailableError | None],
+        take: Callable[[Event], None],
         now_us: Callable[[], int],
         soon: Callable[[Callable[[], None]], object],
         done: Callable[[AbsorbedMany | FraudloopError], None],
     ) -> None:
-        self._bodies, self._admit, self._now_us, self._soon, self._done = bodies, admit, now_us, soon, done
-        self._at = 0
-        self._open = len(bodies)
+        self._bodies, self._admit, self._turned_away, self._take = bodies, admit, turned_away, take
+        self._now_us, self._soon, self._done = now_us, soon, done
+        self._at = self._told_of = 0
         self._absorbed = 0
         self._refused = 0
         self._errors: list[FieldError] = []
@@ -135,13 +141,11 @@ class Many:
 
     def turn(self) -> None:
         """Admit some more."""
-        end = min(len(self._bodies), self._at + HTTP_BATCH_ROWS_A_TURN)
-        received_us = self._now_us()
-        for at in range(self._at, end):
-            self._admit(self._bodies[at], Event("transaction", received_us, self._told(at)))
-        self._at = end
-        if end < len(self._bodies):
-            self._soon(self.turn)
+        begin, self._at = self._at, min(len(self._bodies), self._at + HTTP_BATCH_ROWS_A_TURN)
+        received_us, away = self._now_us(), self._turned_away()
+        ask = self._take if away is None else _refusing(away)
+        for at in range(begin, self._at):
+            self._admit(self._bodies[at], Event("transaction", received_us, self._told(at)), ask)
 
     def _told(self, at: int) -> Callable[[Absorbed | FraudloopError], None]:
         def told(what: Absorbed | FraudloopError) -> None:
@@ -156,9 +160,17 @@ class Many:
                     FieldError(e.field, e.rule, e.reason, at)
                     for e in problem.errors or (FieldError("body", "body.refused", problem.detail),)
                 ]
-            self._open -= 1
-            if not self._open:
+            self._told_of += 1
+            if self._told_of < self._at:
+                return
+            if self._at < len(self._bodies):
+                self._soon(self.turn)
+            else:
                 self._errors.sort(key=lambda e: e.index or 0)
                 self._done(self._unavailable or AbsorbedMany(self._absorbed, self._refused, self._errors))
 
         return told
+
+
+def _refusing(error: FraudloopError) -> Callable[[Event], None]:
+    return lambda ticket: ticket.refuse(error)

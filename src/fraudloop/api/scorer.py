@@ -472,6 +472,14 @@ class Scorer:
 
     def _asked(self, ticket: Any) -> None:
         self._ask(ticket)
+        self._schedule()
+
+    def _queue(self, ticket: Any) -> None:
+        """What is not turned away, for the next step."""
+        self._take(ticket)
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._step)
@@ -480,8 +488,8 @@ class Scorer:
         given = msgspec.json.decode(body)
         labels = routed.key is None or routed.key.opens("feedback")
 
-        def admit(one: Any, ticket: Event) -> None:
-            take(one, ticket, self.parts.door, self._asked, self.parts.intake, labels)
+        def admit(one: Any, ticket: Event, ask: Callable[[Event], None]) -> None:
+            take(one, ticket, self.parts.door, ask, self.parts.intake, labels)
 
         def done(what: Absorbed | AbsorbedMany | FraudloopError) -> None:
             if isinstance(what, FraudloopError):
@@ -490,12 +498,12 @@ class Scorer:
                 connection.respond_ok(msgspec.json.encode(what))
 
         if isinstance(given, dict):
-            admit(given, Event("transaction", self._now_us(), done))
+            admit(given, Event("transaction", self._now_us(), done), self._asked)
             return
         if not isinstance(given, list) or not 0 < len(given) <= HTTP_BATCH_ROWS_MAX:
             raise at_fault("body", "body.object", f"must be an event, or a list of 1 to {HTTP_BATCH_ROWS_MAX} events")
         if self._charge(connection, routed, len(given) - 1):
-            Many(given, admit, self._now_us, self._loop.call_soon, done).turn()
+            Many(given, admit, self._turned_away, self._queue, self._now_us, self._loop.call_soon, done).turn()
 
     def _feedback(self, connection: Connection, routed: Routed, body: bytes) -> None:
         given = self._object(body)

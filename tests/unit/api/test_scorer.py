@@ -127,6 +127,14 @@ def test_a_list_of_a_thousand_is_absorbed_in_order_and_one_more_is_refused() -> 
         wrong(service.ask("POST", "/events", []), 422, "body")
 
 
+def test_a_list_is_not_sent_away_because_of_its_own_length() -> None:
+    engine = MemoryEngine()
+    engine.room = 20
+    with running(parts(engine)) as service:
+        found = service.ask("POST", "/events", [payment(f"t-{n}") for n in range(300)])
+        assert found[0] == 200 and found[1]["absorbed"] == 300
+
+
 def test_a_list_that_could_not_be_logged_is_503_as_a_whole() -> None:
     engine = MemoryEngine()
     engine.refusing = UnavailableError("come again", retry_after_s=3)
