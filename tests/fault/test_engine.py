@@ -372,7 +372,7 @@ def test_a_batch_waits_for_a_flush_that_is_short_and_not_for_a_long_one(tmp_path
 def test_too_many_are_sent_away_at_once_and_those_inside_wait_no_longer_for_it(tmp_path: Path, bound: str) -> None:
     machine = Machine(tmp_path, SimulatedFiles(), config={"queue_max": 40} if bound == "queue_max" else {"queue_ms_max": 2.0}).open()
     engine = machine.service.engine
-    engine.cost_ns = 50_000.0
+    engine.cost_ns, engine.strained = 50_000.0, True
     tickets = [machine.ask(paid(machine, n)) for n in range(60)]
     inside = [ticket for ticket in tickets if not ticket.settled]
     # 2 ms at 50 µs a payment are 40 that may wait, and the one that is being asked.
@@ -387,7 +387,7 @@ def test_too_many_are_sent_away_at_once_and_those_inside_wait_no_longer_for_it(t
 def test_a_few_may_wait_however_dear_a_payment_seemed_and_show_what_one_costs(tmp_path: Path) -> None:
     machine = Machine(tmp_path, SimulatedFiles()).open()
     engine = machine.service.engine
-    engine.cost_ns = 1e9
+    engine.cost_ns, engine.strained = 1e9, True
     for batch in range(100):
         tickets = [machine.ask(paid(machine, 20 * batch + n)) for n in range(20)]
         if not batch:
@@ -395,6 +395,44 @@ def test_a_few_may_wait_however_dear_a_payment_seemed_and_show_what_one_costs(tm
         machine.settle()
     assert engine.cost_ns < 5e6, "a second a payment was an error, and must not shut the door for good"
     assert all(ticket.answered is not None for ticket in tickets)
+    machine.close()
+
+
+def test_after_a_moment_many_may_wait_and_nobody_is_sent_away_unless_it_lasts(tmp_path: Path) -> None:
+    """Of 2 ms at 50 µs a payment, 40 may wait while more come than can be decided.
+
+    ms    0 ············· 100 ·········
+    wait  100 in, 10 a batch, never below 1 ms
+          all are let in   │ strained: above 40 none is
+    """
+    machine = Machine(tmp_path, SimulatedFiles(), config={"queue_ms_max": 2.0, "batch_max": 10}).open()
+    engine = machine.service.engine
+    engine.cost_ns = 50_000.0
+
+    def ask(number: int) -> Asked:
+        ticket = machine.ask(paid(machine, number))
+        ticket.arrived_ns = time.perf_counter_ns()
+        return ticket
+
+    inside = [ask(n) for n in range(100)]
+    assert not any(ticket.settled for ticket in inside) and not bool(engine.strained)
+    begin, n = time.monotonic(), 100
+    while not engine.strained:
+        assert time.monotonic() - begin < 10, "a tenth of a second, on a machine that stands still now and then"
+        time.sleep(0.005)
+        machine.step()
+        inside += [ask(n + more) for more in range(10)]
+        engine.cost_ns, n = 50_000.0, n + 10
+    assert time.monotonic() - begin > 0.1
+    assert not any(ticket.refused for ticket in inside[:-10]), "until then nobody was"
+    assert ask(n).refused is not None
+    machine.settle()
+    assert all(ticket.answered is not None for ticket in inside[:-10])
+    while bool(engine.strained):
+        assert time.monotonic() - begin < 20
+        n += 1
+        ask(n)
+        machine.settle()
     machine.close()
 
 

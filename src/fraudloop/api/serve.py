@@ -42,6 +42,7 @@ from fraudloop.door.row import RowDoor
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.engine import Engine
 from fraudloop.engine.loaded import Loaded
+from fraudloop.engine.populator import Populator
 from fraudloop.engine.recovery import Follower, caught_up, newest_first, recover
 from fraudloop.engine.recovery import refold as follow_from_the_beginning
 from fraudloop.engine.service import Service
@@ -177,6 +178,7 @@ class _Active:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.clock = SystemClock()
+        self.populator = Populator()
         self.stopping = asyncio.Event()
         self.code = 0
         self.loop: asyncio.AbstractEventLoop
@@ -248,7 +250,8 @@ class _Active:
         return service
 
     def _attend(self, service: Service) -> None:
-        """Watch what its log's flushes tell."""
+        """Watch what its log's flushes tell, and have memory laid out before it is written."""
+        service.engine.state.look_ahead(self.populator.ask)
         flusher = service.engine.flusher
         assert isinstance(flusher, Syncer), "the service was opened to be watched"
         self.loop.add_reader(flusher.fd, self._flushed, service.engine)
@@ -435,6 +438,7 @@ class _Active:
                 while follower.follow():
                     pass
                 service.restored(follower.state)
+                service.engine.state.look_ahead(self.populator.ask)
             except Exception as error:  # noqa: BLE001 - the edge of a task: it is tried again, and the alarm says that the state is not back
                 traceback.print_exc()
                 service.alarms["state"] = f"the state cannot be folded anew: {type(error).__name__}: {error}"
@@ -466,6 +470,7 @@ class _Active:
         await asyncio.sleep(0)  # the last answers go out
         self._dismiss(self.service)
         self.service.close()
+        self.populator.stop()
         if self.process.alone and engine.failed is None and not engine.state.gone:
             write(self.process.config.snapshots, engine.state)
 

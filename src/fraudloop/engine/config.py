@@ -81,7 +81,7 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     features are always there, beside those of models and rules. rules, policy: what a new log begins with (later ones are published).
 
     reason_budget_ms: from a payment's arrival on, until its reasons give way to the payments that wait. batch_max: payments decided together at most. queue_max: payments that may wait.
-    queue_ms_max: how long they may have to wait, before new ones are sent away. flush_s_max: a flush that takes longer than this is a log
+    queue_ms_max: how long they may have to wait, before new ones are sent away, while more come than can be decided; six times as long until that has lasted a tenth of a second; sixteen may in any case. flush_s_max: a flush that takes longer than this is a log
     that is gone. follow_s: seconds between two looks at the aliases of the store. snapshot_records: a snapshot is written after so many
     records. snapshot_s: and after so many seconds.
     seal: keep what is personal under keys that can be destroyed, so that one customer can be erased from the log.

@@ -57,6 +57,11 @@ _FLUSH_S_SHORT: Final = 0.003
 #: Fewer are answered as soon one by one.
 _TOGETHER: Final = 16
 
+#: A moment in which nothing ran leaves many waiting, and they are decided soon: for so long so many times more may wait than while more come
+#: than can be decided (the rule of B. Maurer, "Fail at Scale", ACM Queue 2015, after CoDel: a queue that does not empty for 0.1 s is a bad one).
+_PATIENCE_NS: Final = 100_000_000
+_PATIENT: Final = 6
+
 _TOO_MANY: Final = UnavailableError("too many requests are waiting; come again", retry_after_s=1)
 _NO_DISK: Final = UnavailableError("the log's disk does not answer; come again", retry_after_s=1)
 
@@ -209,6 +214,9 @@ class Engine:
         #: The loop's processor time when the newest batch began, 0 if something else than payments took of it since; what it took since to decide
         #: and to answer; how many the batch had, and how many were sent away since.
         self._began_ns = self._own_ns = self._before = self._away = 0
+        #: Whether more come than can be decided, and not for a moment alone; since when (0: they do not).
+        self.strained = False
+        self._strained_ns = 0
         #: Whether more than the entities may be unlike the log: something was being changed when the epoch ended.
         self.unsure = False
         #: The place of the newest defect.
@@ -261,7 +269,8 @@ class Engine:
         waiting, limits = len(self.queue), self.limits
         if self._failed is not None:
             return self._unavailable()
-        if waiting >= limits.queue_max or (waiting >= _SOME and waiting * self.cost_ns > limits.queue_ns_max):
+        most_ns = limits.queue_ns_max if self.strained else limits.queue_ns_max * _PATIENT
+        if waiting >= limits.queue_max or (waiting >= _SOME and waiting * self.cost_ns > most_ns):
             return self._send_away(_TOO_MANY)
         if self.flusher.since and time.monotonic() - self.flusher.since > limits.flush_s_max:
             return self._send_away(_NO_DISK)
@@ -324,7 +333,7 @@ class Engine:
                 self._began_ns = 0
             return
         begin = time.thread_time_ns()
-        self._measure(begin, len(tickets))
+        self._measure(begin, tickets)
         self._taken = tickets
         state, in_force = self.state, self.in_force
         hashes = state.hashes([ticket.row for ticket in tickets])
@@ -376,14 +385,20 @@ class Engine:
         self._count(len(fresh), (("ids", at_ids - begin), ("fold", at_fold - at_ids), ("judge", at_judge - at_fold),
                                  ("reasons", at_reasons - at_judge), ("records", at_records - at_reasons), ("append", at_append - at_records)))  # fmt: skip
 
-    def _measure(self, begin_ns: int, tickets: int) -> None:
-        """A batch of so many begins: follow what a payment costs. Whoever was sent away was read too; small batches tell what batches cost."""
+    def _measure(self, begin_ns: int, tickets: Sequence[Ticket]) -> None:
+        """A batch begins: follow what a payment costs, and whether those who wait become fewer again by themselves."""
+        n, now = len(tickets), time.perf_counter_ns()
+        if now - tickets[0].arrived_ns <= self.limits.queue_ns_max / 2:
+            self._strained_ns = 0
+        elif not self._strained_ns:
+            self._strained_ns = now
+        self.strained = self._strained_ns > 0 and now - self._strained_ns > _PATIENCE_NS
         spent, own, before = begin_ns - self._began_ns, self._own_ns, self._before
-        if self._began_ns and min(before, tickets) >= _SOME:
-            cost = own / before + (spent - own) / (tickets + self._away)
+        if self._began_ns and min(before, n) >= _SOME:  # small batches tell what batches cost
+            cost = own / before + (spent - own) / (n + self._away)  # whoever was sent away was read too
             # One batch that met a new plan or a cold cache is no reason to send those after it away.
             self.cost_ns += _COST_WEIGHT * (min(cost, _COST_RISE_MAX * self.cost_ns) - self.cost_ns)
-        self._began_ns, self._own_ns, self._before, self._away = begin_ns, 0, tickets, 0
+        self._began_ns, self._own_ns, self._before, self._away = begin_ns, 0, n, 0
 
     def _approved_max(self, fresh: Sequence[Ticket], stopped: int) -> int:
         """How many approved payments of a batch may have their reasons before the answer. stopped: those that have them anyway.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +101,8 @@ class State:
     wider: FeatureSet | None = None
     #: Whether the state of the entities is gone, and what it was is folded anew beside: payments are decided on what they say themselves.
     gone: bool = False
+    #: Told of memory that will be written soon (`Fold.look_ahead`), None where nobody lays it out.
+    ahead: Callable[[int, int], None] | None = None
     #: Of the chain of the log up to here, as far as this state was read from it; empty where it was not.
     chain: bytes = b""
 
@@ -303,6 +305,14 @@ class State:
         self.fold, self.batcher = fold, Batcher(fold.plan.features, self.key, (_ID, *hashed))
         self._id_place = self.batcher.place(_ID)
         self._sealed_places = np.array([self.batcher.place(name) for name in hashed], np.int64)
+        if self.ahead is not None:
+            fold.look_ahead(self.ahead)
+
+    def look_ahead(self, ahead: Callable[[int, int], None]) -> None:
+        """Have the memory of the entities laid out before it is written, also of a fold that takes this one's place."""
+        self.ahead = ahead
+        if self.fold is not None:
+            self.fold.look_ahead(ahead)
 
     @property
     def features(self) -> FeatureSet:

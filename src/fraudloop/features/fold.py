@@ -10,7 +10,7 @@ import hashlib
 import json
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +39,10 @@ _LARGE_PAGE: Final = 2 << 20
 #: Rows of a key table that go over into a larger one for each key of an event. It begins half full and may be three fifths full, so a tenth
 #: of its rows in new keys are to come: with ten rows for each it is over by then.
 _COPIED_A_KEY: Final = 10
+
+
+#: Of the arena, laid out behind its end where somebody does that: some seconds of ten thousand events each.
+_AHEAD_BYTES: Final = 1 << 24
 
 
 @dataclass(slots=True)
@@ -122,6 +126,11 @@ class Fold:
         self._table = np.zeros((4096, at.T_WORDS), dtype=np.int64)
         self._slots = np.zeros(4096, dtype=np.int64)
         self._growth: _Growth | None = None
+        #: The table after this one, where it is there already.
+        self._larger: NDArray[np.int64] | None = None
+        self._ahead: Callable[[int, int], None] | None = None
+        #: Bytes of the arena, from its beginning, that were written or that somebody was told to lay out.
+        self._laid_out = 0
         self._note_sizes()
         self._bind()
 
@@ -143,6 +152,13 @@ class Fold:
         self._columns: tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64], NDArray[np.int64]] | None = None
 
     # --- folding -------------------------------------------------------------------------------------------------
+
+    def look_ahead(self, ahead: Callable[[int, int], None]) -> None:
+        """Have memory laid out before it is written from now on. ahead: told, between two steps, the address and the bytes of what soon will
+        be; it may have the system lay that out, in a thread of its own, but must not change what is there."""
+        self._ahead = ahead
+        self._laid_out = _whole_pages(8 * int(self._arena.words[at.C_TOP]))
+        self._reach()
 
     def step(self, events: Events, out: Vectors | None = None) -> Vectors:
         """Absorb events in order and give the vectors of the transactions among them.
@@ -178,6 +194,8 @@ class Fold:
             )  # fmt: skip
             if done == len(events):
                 self._grow(rows)
+                if self._ahead is not None:
+                    self._reach()
                 return out
             self._make_room()
 
@@ -209,13 +227,30 @@ class Fold:
             self._arena.grow(max(len(self._arena.words) * 3 // 2, len(self._arena.words) + 3 * reserve))
         self._note_sizes()
 
+    def _reach(self) -> None:
+        """Keep some of the arena behind its end laid out, and enough of it there."""
+        assert self._ahead is not None, "asked only where somebody lays out"
+        used = 8 * int(self._arena.words[at.C_TOP])
+        if used + _AHEAD_BYTES // 2 <= self._laid_out:
+            return
+        end = _whole_pages(used + _AHEAD_BYTES)
+        if end > self._arena.words.nbytes:
+            self._arena.grow(max(self._arena.words.size * 3 // 2, end // 8))
+            self._note_sizes()
+        self._ahead(self._arena.words.ctypes.data + self._laid_out, end - self._laid_out)
+        self._laid_out = end
+
     def _grow(self, events: int) -> None:
-        """Copy a key table that is half full into a larger one, some rows with each event, so that no event waits for all of them."""
+        """Copy a key table that is half full into a larger one, some rows with each event, so that no event waits for all of them. The larger
+        one is there a little before, that somebody may lay it out."""
         keys, rows = int(self._arena.words[at.C_KEYS]), len(self._table)
         if self._growth is None:
+            if self._ahead is not None and self._larger is None and keys * 9 > rows * 4:
+                self._larger = self._twice()
+                self._ahead(self._larger.ctypes.data, self._larger.nbytes)
             if keys * 2 <= rows:
                 return
-            self._growth = _Growth(np.zeros((rows * 2, at.T_WORDS), dtype=np.int64), self._counters())
+            self._growth = self._begin_growth()
         growth = self._growth
         # An event has at most one new key a column: a tenth of the rows, until the table is full, comes with as many events as are enough.
         end = min(rows, growth.copied + _COPIED_A_KEY * len(self.plan.key_names) * events)
@@ -229,10 +264,17 @@ class Fold:
         """Go on with the larger table: what was not copied yet, and what came behind the copying, now."""
         growth, rows = self._growth, len(self._table)
         if growth is None:
-            growth = _Growth(np.zeros((rows * 2, at.T_WORDS), dtype=np.int64), self._counters())
+            growth = self._begin_growth()
         kernel.copy_rows(self._table, 0, growth.copied, growth.counters, growth.table)
         kernel.copy_rows(self._table, growth.copied, rows, np.zeros_like(growth.counters), growth.table)
         self._table, self._growth = growth.table, None
+
+    def _begin_growth(self) -> _Growth:
+        larger, self._larger = self._twice() if self._larger is None else self._larger, None
+        return _Growth(larger, self._counters())
+
+    def _twice(self) -> NDArray[np.int64]:
+        return np.zeros((2 * len(self._table), at.T_WORDS), dtype=np.int64)
 
     def _counters(self) -> NDArray[np.int64]:
         """By key space the code of its newest key."""

@@ -138,6 +138,31 @@ def test_a_restored_state_goes_on_growing(tmp_path: Path) -> None:
     assert fold.size_bytes() == whole.size_bytes()
 
 
+def test_who_lays_memory_out_is_told_of_it_before_it_is_written_and_changes_nothing() -> None:
+    n = 60_000
+    events = payments(
+        FEATURES, START_US + np.arange(n, dtype=np.int64) * SECOND_US, keys={"device": np.random.default_rng(2).integers(1, 30_000, n)}
+    )
+    plain, ahead = Fold(compile_plan(FEATURES)), Fold(compile_plan(FEATURES))
+    laid_out, tables = [], []
+
+    def told(address: int, size: int) -> None:
+        arena = ahead._arena.words
+        if 0 <= (begin := address - arena.ctypes.data) < arena.nbytes:
+            laid_out.append(begin + size)
+        else:
+            tables.append((address, size))
+
+    ahead.look_ahead(told)
+    for i in range(0, n, 500):
+        assert laid_out[-1] > 8 * int(ahead._arena.words[C_TOP]), "something is always laid out"
+        part = events[i : i + 500]
+        assert ahead.step(part).values.tobytes() == plain.step(part).values.tobytes()
+    assert len(laid_out) > 1 and laid_out == sorted({*laid_out}), "more, as it grows"
+    assert (ahead._table.ctypes.data, ahead._table.nbytes) in tables, "the larger table of keys too"
+    assert ahead.digest() == plain.digest()
+
+
 def test_keys_that_differ_in_one_bit_or_half_or_place_are_apart() -> None:
     """Every 128-bit pattern is a key but null, and the same bits as customer, merchant and value are three."""
     features = every_feature((DAY_US,), (0,))
