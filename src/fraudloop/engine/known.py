@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,9 @@ Ints = NDArray[np.int64]
 #: Rows that are in use at most: three of four.
 _FULL_OF_FOUR = 3
 _ROWS_MIN = 1 << 12
+
+#: Rows in use when the next table is made, where somebody lays it out meanwhile: five of eight.
+_NEXT_OF_EIGHT = 5
 
 #: From how many bytes on a table is mapped by itself.
 _MAPPED_BYTES: Final = 1 << 21
@@ -46,13 +50,21 @@ class Known:
         #: The table before, while it goes over: rows below `_over` are in the new one; what stands in both, the new one knows.
         self._old = self._rows[:0]
         self._over = 0
+        #: The table after this one, where it is there already.
+        self._next = self._rows[:0]
+        self._ahead: Callable[[int, int], None] | None = None
+
+    def look_ahead(self, ahead: Callable[[int, int], None]) -> None:
+        """Have the next table laid out before it is written: each id that goes over would wait for a page of its own. ahead: told an address
+        and bytes, as by `Fold.look_ahead`."""
+        self._ahead = ahead
 
     def __len__(self) -> int:
         return len(self.rows())
 
     @property
     def nbytes(self) -> int:
-        return self._rows.nbytes + self._old.nbytes
+        return self._rows.nbytes + self._old.nbytes + self._next.nbytes
 
     def get(self, fingerprints: Ints) -> Ints:
         """The LSN of each, int64 [n]; -1 where it was not seen."""
@@ -71,9 +83,13 @@ class Known:
             while (self._used + n) * 4 > rows * _FULL_OF_FOUR:
                 rows *= 2
             self._old, self._over = self._rows, 0
-            self._rows, self._used = _table(rows), 0
+            self._rows, self._used = self._next if len(self._next) == rows else _table(rows), 0
+            self._next = self._rows[:0]
             self._go_over(_GO_OVER * n)
         self._used += int(_put(self._rows, fingerprints, lsns))
+        if self._ahead is not None and not len(self._next) and self._used * 8 > len(self._rows) * _NEXT_OF_EIGHT:
+            self._next = _table(2 * len(self._rows))
+            self._ahead(self._next.ctypes.data, self._next.nbytes)
 
     def _go_over(self, most: int) -> None:
         """Take so many rows of the table before into the new one."""
@@ -97,7 +113,7 @@ class Known:
 
     def _begin(self, kept: Ints) -> None:
         self._rows, self._used = _table(_ROWS_MIN), 0
-        self._old, self._over = self._rows[:0], 0
+        self._old, self._over, self._next = self._rows[:0], 0, self._rows[:0]
         self.put(np.ascontiguousarray(kept[:, 0]), np.ascontiguousarray(kept[:, 1]))
 
     def rows(self) -> Ints:

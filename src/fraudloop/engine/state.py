@@ -309,8 +309,10 @@ class State:
             fold.look_ahead(self.ahead)
 
     def look_ahead(self, ahead: Callable[[int, int], None]) -> None:
-        """Have the memory of the entities laid out before it is written, also of a fold that takes this one's place."""
+        """Have the memory of entities and ids laid out before it is written, also of a fold that takes this one's place."""
         self.ahead = ahead
+        self.known.look_ahead(ahead)
+        self.labels.look_ahead(ahead)
         if self.fold is not None:
             self.fold.look_ahead(ahead)
 
