@@ -154,8 +154,11 @@ def test_a_bundle_that_cannot_be_used_keeps_the_old_one_and_alarms(tmp_path: Pat
         point(store, "champion", bundle_of({"amount": 0.6}, smoke=0.123))
         wait_for(lambda: alarmed("smoke case"))
         gone = store.put(bundle_of({"amount": 0.7}))
+        decider = int(served.ask("GET", "/health")[1]["pid"])
+        os.kill(decider, signal.SIGSTOP)  # it would load the bundle in between, and be right
         store.set_alias(f"{NAME}@champion", gone, expected=store.alias(f"{NAME}@champion"), who="test", why="test", at_us=1)
         shutil.rmtree(store.root / "bundles" / gone)
+        os.kill(decider, signal.SIGCONT)
         wait_for(lambda: alarmed(gone[:12]))
         assert served.ask("POST", "/score_transaction", payment(1))[1]["versions"]["model"] == str(good)[:16]
         # The alias back, and all is well.

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -63,6 +63,7 @@ _SWITCH_S: Final = 0.0005
 
 #: How long requests under way may take once the process is told to stop.
 _DRAIN_S: Final = 10.0
+_DRAIN_DESK_S: Final = 3
 
 #: Between two tries to open a log that could not be written.
 _HEAL_S: Final = 1.0
@@ -124,15 +125,29 @@ def run_desk(config: ServeConfig, version: str, ready: Callable[[str], None], ke
 
     socket_path, listings = config.run / "desk.sock", Listings(partial(open_index, config), key, tokens)
     app = create_desk(ScorerLink(str(config.run / "scorer.sock")), version=version, listings=listings)
-    socket_path.unlink(missing_ok=True)
-    before = os.umask(0o177)
+    with only_for_us(socket_path):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(socket_path))
+    # A connection that who decides keeps open, because it is slow to end, does not keep this from ending.
     server = uvicorn.Server(
-        uvicorn.Config(app, uds=str(socket_path), log_level="warning", access_log=False, lifespan="off", server_header=False)
+        uvicorn.Config(
+            app, log_level="warning", access_log=False, lifespan="off", server_header=False, timeout_graceful_shutdown=_DRAIN_DESK_S
+        )
     )
-    os.umask(before)
     ready("desk")
-    server.run()
+    server.run([listener])
     return 0
+
+
+@contextlib.contextmanager
+def only_for_us(path: Path) -> Iterator[None]:
+    """What is bound at a path meanwhile can be opened by this account alone: on these sockets nobody asks for a key."""
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _runner() -> Any:
@@ -233,12 +248,8 @@ class _Active:
     async def _inside(self, server: Server) -> asyncio.Server:
         """The socket for the desk: only this account can open it."""
         path = self.process.config.run / "scorer.sock"
-        path.unlink(missing_ok=True)
-        before = os.umask(0o177)
-        try:
+        with only_for_us(path):
             return await self.loop.create_unix_server(server, str(path))
-        finally:
-            os.umask(before)
 
     def _open(self, follower: Follower | None) -> Service:
         process = self.process

@@ -27,8 +27,15 @@ _PING_S: Final = 1.0
 _PING_TIMEOUT_S: Final = 2.0
 _PINGS_MISSED_MAX: Final = 3
 
-#: How long children may take to end by themselves.
+#: How long who decides, and who stands by, may take to end by themselves: what is under way is answered, and a snapshot is written.
 _END_S: Final = 30.0
+
+#: How long the helpers may. What they had not done is done after the next start.
+_HELPER_END_S: Final = 5.0
+
+#: A killed helper is waited for no longer: it runs nothing any more, but on a busy machine it may take long to be gone, as the worker has only
+#: what processor time nobody else wants.
+_GONE_S: Final = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -196,7 +203,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(_PING_S)
             active = self._active
-            if active is None or active.said != "active":
+            if active is None or active.said != "active" or self._stopping:  # told to stop, it answers no more
                 missed = 0
                 continue
             ok = await asyncio.get_running_loop().run_in_executor(None, self._ping)
@@ -223,26 +230,29 @@ class Supervisor:
         """End the family: who decides first, so that all that was taken is answered."""
         async with self._changing:
             self._stopping = True
-            code = await _end(self._active)
-        await asyncio.gather(*(_end(child) for child in list(self._family)))
+            code = 0 if self._active is None else await _end(self._active, _END_S)
+        heirs = [child for child in self._family if child is self._standby]
+        helpers = [child for child in self._family if child is not self._standby]
+        await asyncio.gather(*(_end(child, _END_S) for child in heirs), *(_end(child, _HELPER_END_S, _GONE_S) for child in helpers))
         self._listener.close()
         for task in list(self._tasks):
             task.cancel()
         return code
 
 
-async def _end(child: Child | None) -> int:
-    if child is None:
-        return 0
+async def _end(child: Child, seconds: float, gone_s: float | None = None) -> int:
+    """Have a child end, and kill it after so long; its exit code. gone_s: how long a killed one is waited for, None: until it is gone."""
     with contextlib.suppress(ProcessLookupError):
         child.process.terminate()
     try:
         # One that somebody killed before it was told to end has nothing more to answer: the log has all of it.
-        return max(0, await asyncio.wait_for(child.process.wait(), _END_S))
+        return max(0, await asyncio.wait_for(child.process.wait(), seconds))
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             child.process.kill()
-        return await child.process.wait()
+    with contextlib.suppress(TimeoutError):
+        return await asyncio.wait_for(child.process.wait(), gone_s)
+    return -signal.SIGKILL
 
 
 def _why(code: int) -> str:

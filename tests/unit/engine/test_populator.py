@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import time
 from pathlib import Path
@@ -61,3 +62,19 @@ def test_memory_that_is_no_longer_there_is_passed_over(populator: Populator) -> 
     populator.stop()
     populator.stop()
     populator.ask(memory.ctypes.data, memory.nbytes)  # nobody is there any more: nothing happens
+
+
+def test_told_to_stop_it_does_not_lay_out_the_rest(populator: Populator) -> None:
+    memory = fresh(1 << 18)  # 1 GiB
+    for at in range(0, len(memory), len(memory) // 4):
+        populator.ask(memory.ctypes.data + 8 * at, memory.nbytes // 4)
+    populator.stop()
+    assert there(memory) < 1 << 18
+
+
+def test_the_thread_gives_way_to_others(populator: Populator) -> None:
+    memory = fresh(50)
+    while os.getpriority(os.PRIO_PROCESS, populator._thread.native_id or 0) == os.getpriority(os.PRIO_PROCESS, 0):
+        populator.ask(memory.ctypes.data, memory.nbytes)  # from the first time on that it runs machine code
+    assert os.getpriority(os.PRIO_PROCESS, populator._thread.native_id or 0) > os.getpriority(os.PRIO_PROCESS, 0)
+    populator.stop()
