@@ -125,7 +125,7 @@ def run_desk(config: ServeConfig, version: str, ready: Callable[[str], None], ke
 
     socket_path, listings = config.run / "desk.sock", Listings(partial(open_index, config), key, tokens)
     app = create_desk(ScorerLink(str(config.run / "scorer.sock")), version=version, listings=listings)
-    with only_for_us(socket_path):
+    with _only_for_us(socket_path):
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(socket_path))
     # A connection that who decides keeps open, because it is slow to end, does not keep this from ending.
@@ -140,7 +140,7 @@ def run_desk(config: ServeConfig, version: str, ready: Callable[[str], None], ke
 
 
 @contextlib.contextmanager
-def only_for_us(path: Path) -> Iterator[None]:
+def _only_for_us(path: Path) -> Iterator[None]:
     """What is bound at a path meanwhile can be opened by this account alone: on these sockets nobody asks for a key."""
     path.unlink(missing_ok=True)
     before = os.umask(0o177)
@@ -248,7 +248,7 @@ class _Active:
     async def _inside(self, server: Server) -> asyncio.Server:
         """The socket for the desk: only this account can open it."""
         path = self.process.config.run / "scorer.sock"
-        with only_for_us(path):
+        with _only_for_us(path):
             return await self.loop.create_unix_server(server, str(path))
 
     def _open(self, follower: Follower | None) -> Service:

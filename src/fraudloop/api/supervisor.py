@@ -231,9 +231,8 @@ class Supervisor:
         async with self._changing:
             self._stopping = True
             code = 0 if self._active is None else await _end(self._active, _END_S)
-        heirs = [child for child in self._family if child is self._standby]
-        helpers = [child for child in self._family if child is not self._standby]
-        await asyncio.gather(*(_end(child, _END_S) for child in heirs), *(_end(child, _HELPER_END_S, _GONE_S) for child in helpers))
+        ends = [_end(child, _END_S) if child is self._standby else _end(child, _HELPER_END_S, _GONE_S) for child in self._family]
+        await asyncio.gather(*ends)
         self._listener.close()
         for task in list(self._tasks):
             task.cancel()
