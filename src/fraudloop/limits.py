@@ -204,6 +204,10 @@ LOG_GROUP_BYTES_MAX: Final = 16 * 1024 * 1024
 #: crash takes longer than a service may be away (256 MB are about half a second).
 LOG_SEGMENT_BYTES: Final = 256 * 1024 * 1024
 
+#: Zeros that a service keeps at the end of its segment, so that most flushes are one write to the disk. Fewer: more flushes lengthen the file too.
+#: More: the flush that does takes longer than a batch.
+LOG_AHEAD_BYTES: Final = 256 * 1024
+
 # --- beside the log ----------------------------------------------------------------------------------------------
 
 #: Processes that seal records while a history is imported. The one that folds and appends keeps up with about four; more would wait for it, each

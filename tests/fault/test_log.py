@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from fraudloop.ledger.files import FolderFiles
 from fraudloop.ledger.log import Log
-log = Log.open(FolderFiles(Path(sys.argv[1])), segment_bytes=200_000)
+log = Log.open(FolderFiles(Path(sys.argv[1])), segment_bytes=200_000, ahead_bytes=int(sys.argv[2]))
 while True:
     first = log.append(log.epoch, [b"%d" % (log.next_lsn + n) * (1 + n * 7) for n in range(16)])
     sys.stdout.write("%d\\n" % log.flush())
@@ -27,12 +27,13 @@ while True:
 """
 
 
+@pytest.mark.parametrize("ahead", [0, 30_000])
 @pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.prove)])
-def test_what_a_killed_writer_had_answered_is_there(tmp_path: Path, kills: int) -> None:
+def test_what_a_killed_writer_had_answered_is_there(tmp_path: Path, kills: int, ahead: int) -> None:
     chance = random.Random(11)
     answered = 0
     for _ in range(kills):
-        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(ahead)], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for _ in range(chance.randint(1, 120)):
             answered = int(process.stdout.readline())

@@ -65,7 +65,7 @@ from fraudloop.ledger.records import (
     encode,
 )
 from fraudloop.ledger.simulated import SimulatedFiles
-from fraudloop.limits import STORE_TEXT_CHARACTERS_MAX
+from fraudloop.limits import LOG_AHEAD_BYTES, STORE_TEXT_CHARACTERS_MAX
 from fraudloop.monitoring.guard import Trip
 from fraudloop.scoring.bundle import Bundle
 from fraudloop.scoring.store import BundleStore
@@ -149,7 +149,7 @@ class Service:
         log is damaged. A bundle that cannot be used is an alarm, not an error: the one used last, or the fallback rules, decide.
         """
         follower = standby or recover(files, config.snapshots, key, progress)
-        log = Log.open(files, take_over=standby is not None)
+        log = Log.open(files, take_over=standby is not None, ahead_bytes=LOG_AHEAD_BYTES)
         try:
             return Service._opened(config, files, log, follower, store, clock, wake, key, columns, units, vault, flusher, progress)
         except BaseException:
@@ -202,7 +202,7 @@ class Service:
         engine, state = old.engine, old.engine.state
         if engine.unsure or state.fold is None:
             raise UnavailableError("something was being changed when the log's epoch ended")
-        log = Log.open(files)
+        log = Log.open(files, ahead_bytes=LOG_AHEAD_BYTES)
         if log.next_lsn > state.next_lsn:
             files.close()
             raise UnavailableError("the log holds more than the state knew of")

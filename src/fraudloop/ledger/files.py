@@ -2,6 +2,9 @@
 
 A write is on disk only after `sync` of its file; a new name only after `create` returns. Everything between may be lost,
 torn or reordered by a power failure: `ledger.simulated` is a disk that does just that.
+
+A file may be longer than what was written to it (`extend`): a write into bytes that are there already changes neither length nor place of the
+file, so a flush of it is one write to the disk instead of two or three that wait for one another.
 """
 
 from __future__ import annotations
@@ -47,16 +50,20 @@ class Files(Protocol):
         """
         ...
 
-    def append(self, name: str, data: bytes) -> None:
-        """All of `data` at the end of a file."""
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        """All of `data` from `offset` on: at the end of a file, or over zeros that `extend` left there."""
+        ...
+
+    def extend(self, name: str, size: int) -> None:
+        """Lengthen a file to `size` bytes by zeros that take their place on the disk; no longer one is left as it is."""
         ...
 
     def sync(self, name: str) -> None:
-        """Returns once everything appended to the file is on disk."""
+        """Returns once everything written to the file is on disk."""
         ...
 
     def handle(self, name: str) -> int:
-        """The descriptor that `append` writes a file by, where there is a real one; OSError where there is none."""
+        """The descriptor that `write` writes a file by, where there is a real one; OSError where there is none."""
         ...
 
     def cut(self, name: str, size: int) -> None:
@@ -133,8 +140,14 @@ class FolderFiles:
         fresh.replace(self.folder / name)
         self._sync_folder()
 
-    def append(self, name: str, data: bytes) -> None:
-        _write(self.handle(name), data)
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        _write(self.handle(name), data, offset)
+
+    def extend(self, name: str, size: int) -> None:
+        handle = self.handle(name)
+        have = os.fstat(handle).st_size
+        if have < size:
+            _write(handle, bytes(size - have), have)  # not `fallocate`: a first write into what that sets aside changes the file's metadata
 
     def sync(self, name: str) -> None:
         os.fdatasync(self.handle(name))
@@ -171,7 +184,7 @@ class FolderFiles:
         if name not in self._open:
             if len(self._open) >= _OPEN_MAX:
                 self._forget(next(iter(self._open)))
-            self._open[name] = os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            self._open[name] = os.open(self.folder / name, os.O_WRONLY | os.O_CLOEXEC)
         return self._open[name]
 
     def _forget(self, name: str) -> None:
@@ -193,8 +206,9 @@ def _open_old(path: Path) -> int | None:
         return None
 
 
-def _write(handle: int, data: bytes) -> None:
+def _write(handle: int, data: bytes, offset: int = 0) -> None:
     """All of it: the kernel may take a part at a time."""
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(handle, rest) :]
+        taken = os.pwrite(handle, rest, offset)
+        rest, offset = rest[taken:], offset + taken

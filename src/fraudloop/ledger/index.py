@@ -19,7 +19,7 @@ from fraudloop.door.identity import DEFAULT_KEY, hash_texts
 from fraudloop.errors import LedgerError
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.groups import SEGMENT_BYTES, SegmentHeader
-from fraudloop.ledger.log import Group, Reader, segments
+from fraudloop.ledger.log import Group, Reader, segments, unread
 from fraudloop.ledger.records import Activated, Changed, Configured, Erased, Labelled, Listed, Record, Transacted, decode_all
 from fraudloop.ledger.standing import Standing
 from fraudloop.limits import INDEX_BATCH_RECORDS
@@ -396,11 +396,10 @@ class Indexer:
         behind = 0
         here = self._reader.place if self._reader is not None else None
         for segment in segments(self._files):
-            size = self._files.size(segment.name)
             if here is None or (segment.first_lsn, segment.epoch) > here[0]:
-                behind += max(0, size - SEGMENT_BYTES)
+                behind += unread(self._files, segment.name)
             elif (segment.first_lsn, segment.epoch) == here[0]:
-                behind += max(0, size - here[1])
+                behind += unread(self._files, segment.name, here[1])
         received = self._mark.received_us if self._mark else 0
         return Lag(behind, max(0, now_us - received) / 1e6 if behind and received else 0.0)
 

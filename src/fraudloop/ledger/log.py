@@ -37,7 +37,7 @@ from fraudloop.ledger.groups import (
     encode_group,
     genesis,
 )
-from fraudloop.limits import LOG_GROUP_BYTES_MAX, LOG_SEGMENT_BYTES
+from fraudloop.limits import LOG_AHEAD_BYTES, LOG_GROUP_BYTES_MAX, LOG_SEGMENT_BYTES
 from fraudloop.telemetry import Progress, silent
 
 _EPOCH: Final = "epoch.json"
@@ -104,11 +104,12 @@ class Log:
     [(b'a', b'b'), (b'c',)]
     """
 
-    def __init__(self, files: Files, log_id: bytes, epoch: int, next_lsn: int, digest: bytes, segment_bytes: int) -> None:
+    def __init__(self, files: Files, log_id: bytes, epoch: int, next_lsn: int, digest: bytes, segment_bytes: int, ahead_bytes: int) -> None:
         self.files, self.epoch, self.next_lsn, self.durable_lsn = files, epoch, next_lsn, next_lsn
-        self._log_id, self._digest, self._segment_bytes = log_id, digest, segment_bytes
+        self._log_id, self._digest, self._segment_bytes, self._ahead_bytes = log_id, digest, segment_bytes, ahead_bytes
         self._stamp: tuple[int, ...] = ()
-        self._segment, self._size = "", 0
+        #: The segment that is written, its bytes so far, and the length of its file: zeros may lie behind the bytes.
+        self._segment, self._size, self._length = "", 0, 0
         self._ended: str | None = None
         #: The segment and offset of the group appended last.
         self.place: tuple[str, int] = ("", 0)
@@ -119,11 +120,13 @@ class Log:
         *,
         take_over: bool = False,
         segment_bytes: int = LOG_SEGMENT_BYTES,
+        ahead_bytes: int = 0,
         random: Callable[[int], bytes] = os.urandom,
     ) -> Log:
         """Become the writer: fence older ones off, cut a torn end, begin a segment.
 
-        take_over: also while another process still holds the log, which then cannot answer any more. LedgerError: another writer
+        take_over: also while another process still holds the log, which then cannot answer any more. ahead_bytes: of zeros that are
+        kept at the end of the segment, for who flushes often; they are cut when it is finished. LedgerError: another writer
         holds it, or a file is damaged.
         """
         try:
@@ -134,20 +137,20 @@ class Log:
             else:
                 files.lock(_WRITER)
             files.lock(_OPENING)
-            return Log._opened(files, segment_bytes, random)
+            return Log._opened(files, segment_bytes, ahead_bytes, random)
         except (LedgerError, OSError):
             files.close()  # a lock that is still held would keep the next try out
             raise
 
     @staticmethod
-    def _opened(files: Files, segment_bytes: int, random: Callable[[int], bytes]) -> Log:
+    def _opened(files: Files, segment_bytes: int, ahead_bytes: int, random: Callable[[int], bytes]) -> Log:
         # The order is the proof: whoever flushed before the new epoch was there is read below; whoever flushes after
         # it finds it and does not answer.
         epoch = _read_epoch(files) + 1
         files.create(_EPOCH, json.dumps({"epoch": epoch}).encode() + b"\n")
         stamp = files.stamp(_EPOCH)
         log_id, next_lsn, digest = _recover(files, random)
-        log = Log(files, log_id, epoch, next_lsn, digest, segment_bytes)
+        log = Log(files, log_id, epoch, next_lsn, digest, segment_bytes, ahead_bytes)
         log._stamp = stamp
         log._begin()
         files.unlock(_OPENING)
@@ -163,9 +166,13 @@ class Log:
         data, digest = encode_group(records, self.next_lsn, self.epoch, self.durable_lsn, self._digest)
         try:
             if self._size + len(data) > self._segment_bytes and self._size > SEGMENT_BYTES:
-                self.files.sync(self._segment)
+                self._finish()
                 self._begin()
-            self.files.append(self._segment, data)
+            self.files.write(self._segment, self._size, data)
+            end = self._size + len(data)
+            if end > self._length:
+                self._length = max(end, min(end + self._ahead_bytes, self._segment_bytes))
+                self.files.extend(self._segment, self._length)
         except OSError as error:
             raise self._end(f"the log cannot be written ({error.strerror or error})") from error
         self.place = (self._segment, self._size)
@@ -215,6 +222,7 @@ class Log:
         try:
             if self._ended is None:
                 self.flush()
+                self._finish()
                 self._ended = "it was closed"
         finally:
             self.files.close()
@@ -228,8 +236,15 @@ class Log:
         header = SegmentHeader(self.epoch, self.next_lsn, self._log_id, self._digest)
         name = f"{self.next_lsn:020d}-{self.epoch:010d}{_SUFFIX}"
         self.files.create(name, header.encode())
-        self.files.append(name, b"")  # opened here, so that a flush in another thread finds it open
-        self._segment, self._size = name, SEGMENT_BYTES
+        self.files.write(name, SEGMENT_BYTES, b"")  # opened here, so that a flush in another thread finds it open
+        self._segment, self._size, self._length = name, SEGMENT_BYTES, SEGMENT_BYTES
+
+    def _finish(self) -> None:
+        """Have the whole segment on disk, and nothing behind it."""
+        if self._length > self._size:
+            self.files.cut(self._segment, self._size)
+        else:
+            self.files.sync(self._segment)
 
     def _check(self, epoch: int) -> None:
         if self._ended is not None:
@@ -257,8 +272,11 @@ class Reader:
             return
         while True:
             yield from self._rest_of_segment()
-            if not self._follow():
+            after = self._after()
+            if after is None:
                 return
+            yield from self._rest_of_segment()  # what came between the end that was met and the segment after it
+            self._follow(after)
 
     @property
     def digest(self) -> bytes:
@@ -300,8 +318,8 @@ class Reader:
     def _rest_of_segment(self) -> Iterator[Group]:
         name = self._at().name
         end = _end_lsn(self.files, self._at())
-        while data := self.files.read(name, self._offset, _READ_BYTES):
-            at = 0
+        while decode_header(self.files.read(name, self._offset, HEADER_BYTES)) is not None:  # else the end, or zeros that were left ahead
+            data, at = self.files.read(name, self._offset, _READ_BYTES), 0
             while (header := decode_header(data, at)) is not None:
                 if end is not None and header.first_lsn >= end:
                     return  # of a writer that had been fenced off
@@ -316,28 +334,28 @@ class Reader:
                     self.next_lsn = group.next_lsn
                     yield group
             if at == 0:
-                return  # the end, or a group that is being written
+                return  # a group that is being written
 
-    def _follow(self) -> bool:
-        """Go on to the segment after this one; False if there is none yet."""
+    def _after(self) -> Segment | None:
+        """The segment after this one; None if there is none yet."""
         here = self._at()
-        later = [s for s in segments(self.files) if (s.first_lsn, s.epoch) > (here.first_lsn, here.epoch)]
-        if not later:
-            return False
-        digest, name = self._digest, here.name
-        if self.next_lsn < later[0].first_lsn:
+        return next((s for s in segments(self.files) if (s.first_lsn, s.epoch) > (here.first_lsn, here.epoch)), None)
+
+    def _follow(self, after: Segment) -> None:
+        """Go on to the segment after this one."""
+        digest, name = self._digest, self._at().name
+        if self.next_lsn < after.first_lsn:
             raise LedgerError(
-                f"{name}: damaged at byte {self._offset}: LSN {self.next_lsn} is not there, but {later[0].name} goes on after it; restore the file from a copy"
+                f"{name}: damaged at byte {self._offset}: LSN {self.next_lsn} is not there, but {after.name} goes on after it; restore the file from a copy"
             )
-        if self.next_lsn > later[0].first_lsn:
+        if self.next_lsn > after.first_lsn:
             raise LedgerError(
-                f"{later[0].name}: begins at LSN {later[0].first_lsn}, and this reader has read up to {self.next_lsn} of a writer that was fenced off before it answered; read the log anew",
-                lsn=later[0].first_lsn,
+                f"{after.name}: begins at LSN {after.first_lsn}, and this reader has read up to {self.next_lsn} of a writer that was fenced off before it answered; read the log anew",
+                lsn=after.first_lsn,
             )
-        self._enter(later[0])
+        self._enter(after)
         if self._digest != digest:
-            raise LedgerError(f"{later[0].name}: does not follow on {name}: a segment was changed, exchanged or left out")
-        return True
+            raise LedgerError(f"{after.name}: does not follow on {name}: a segment was changed, exchanged or left out")
 
     def _at(self) -> Segment:
         assert self._segment is not None, "read comes first"
@@ -364,6 +382,13 @@ def segments(files: Files) -> list[Segment]:
     return out[::-1]
 
 
+def unread(files: Files, name: str, offset: int = SEGMENT_BYTES) -> int:
+    """Bytes of a segment from `offset` on, without the zeros that its writer keeps ahead."""
+    size = files.size(name)
+    last = files.read(name, max(offset, size - LOG_AHEAD_BYTES), LOG_AHEAD_BYTES)
+    return max(0, size - offset - (len(last) - len(last.rstrip(b"\0"))))
+
+
 def verify(files: Files, progress: Progress = silent) -> Verified:
     """Read everything and check every digest, position and link. LedgerError names the place of the first fault."""
     row = segments(files)
@@ -380,8 +405,16 @@ def verify(files: Files, progress: Progress = silent) -> Verified:
     _refuse_damage(files, row[-1], reader)
     progress("verify", total, total)
     log_id = SegmentHeader.decode(files.read(row[0].name, 0, SEGMENT_BYTES), row[0].name).log_id.hex()
-    torn = max(0, files.size(row[-1].name) - reader.place[1])
-    return Verified(len(row), groups, records, row[0].first_lsn, reader.next_lsn, reader.digest.hex(), log_id, torn)
+    return Verified(
+        len(row),
+        groups,
+        records,
+        row[0].first_lsn,
+        reader.next_lsn,
+        reader.digest.hex(),
+        log_id,
+        unread(files, row[-1].name, reader.place[1]),
+    )
 
 
 def drop_before(files: Files, lsn: int) -> int:

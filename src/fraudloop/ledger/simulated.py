@@ -1,7 +1,7 @@
 """A disk in memory that loses power: for tests of whatever must survive it. It behaves like `files.FolderFiles`.
 
 Every step that a real disk takes is counted. At the step of `crash_at` the power goes (PowerLoss); `after_power_loss`
-then gives a disk as it may legally be found: synced bytes are there; of what was appended since, any sectors of 512
+then gives a disk as it may legally be found: synced bytes are there; of what was written since, any sectors of 512
 bytes may be there, be zeros, or be missing from the end; a file being replaced is the old or the new one. `after_kill` is milder:
 the process alone died, so all that it wrote is there. At the step of `fail_at` the disk is full.
 """
@@ -25,7 +25,7 @@ class SimulatedFiles:
     """`Files` in memory. names: content at first.
 
     >>> files = SimulatedFiles()
-    >>> files.create("a", b"head"); files.append("a", b" lost?")
+    >>> files.create("a", b"head"); files.write("a", 4, b" lost?")
     >>> files.after_kill().read("a", 0, 99)
     b'head lost?'
     >>> len(files.after_power_loss(Random(1)).read("a", 0, 99)) in range(4, 11)
@@ -34,7 +34,8 @@ class SimulatedFiles:
 
     def __init__(self, names: dict[str, bytes] | None = None, *, crash_at: int | None = None, fail_at: int | None = None) -> None:
         self.now: dict[str, bytearray] = {name: bytearray(data) for name, data in (names or {}).items()}
-        self.synced: dict[str, int] = {name: len(data) for name, data in self.now.items()}
+        #: What is on disk for certain: up to which byte all is as it was written, and the length.
+        self.synced: dict[str, tuple[int, int]] = {name: (len(data), len(data)) for name, data in self.now.items()}
         self.steps = 0
         self.crash_at, self.fail_at = crash_at, fail_at
         self._versions: dict[str, int] = {}
@@ -60,21 +61,30 @@ class SimulatedFiles:
         self._step()  # and synced
         older = bytes(self.now[name]) if name in self.now else None
         self._either[name] = older
-        self.now[name], self.synced[name] = bytearray(data), len(data)
+        self.now[name], self.synced[name] = bytearray(data), (len(data), len(data))
         self._versions[name] = self._versions.get(name, 0) + 1
         self._step()  # it has the name, which is not on disk yet
         del self._either[name]
 
-    def append(self, name: str, data: bytes) -> None:
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        file, half = self.now[name], len(data) // 2
+        assert offset <= len(file) and not any(file[offset:]), "what was written is not written over"
         if data:
-            half = len(data) // 2
-            self.now[name] += data[:half]
+            self.synced[name] = min(offset, self.synced[name][0]), self.synced[name][1]
+            file[offset : offset + half] = data[:half]
             self._step()
-            self.now[name] += data[half:]
+            file[offset + half : offset + len(data)] = data[half:]
+
+    def extend(self, name: str, size: int) -> None:
+        more = size - len(self.now[name])
+        if more > 0:
+            self.now[name] += bytes(more // 2)
+            self._step()
+            self.now[name] += bytes(more - more // 2)
 
     def sync(self, name: str) -> None:
         self._step()
-        self.synced[name] = len(self.now[name])
+        self.synced[name] = len(self.now[name]), len(self.now[name])
 
     def handle(self, name: str) -> int:
         raise OSError(errno.EBADF, "a disk in memory has no descriptors")
@@ -82,7 +92,7 @@ class SimulatedFiles:
     def cut(self, name: str, size: int) -> None:
         self._either[name] = bytes(self.now[name])
         del self.now[name][size:]
-        self.synced[name] = len(self.now[name])
+        self.synced[name] = len(self.now[name]), len(self.now[name])
         self._step()
         del self._either[name]
 
@@ -115,7 +125,7 @@ class SimulatedFiles:
                 if data is not None:
                     found[name] = bytes(data)
             elif data is not None:
-                found[name] = _torn(bytes(data), self.synced.get(name, len(data)), random)
+                found[name] = _torn(bytes(data), *self.synced.get(name, (len(data), len(data))), random)
         return SimulatedFiles(found)
 
     def after_kill(self) -> SimulatedFiles:
@@ -130,13 +140,15 @@ class SimulatedFiles:
             raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def _torn(data: bytes, synced: int, random: Random) -> bytes:
+def _torn(data: bytes, synced: int, length: int, random: Random) -> bytes:
     """The synced bytes, and of the others some: a length between, and sectors that were or were not written."""
-    end = random.choice((synced, len(data), random.randint(synced, len(data))))
+    end = random.choice((length, len(data), random.randint(length, len(data))))
     out = bytearray(data[:end])
     lost = random.choice((0.0, 0.3, 1.0))
-    for start in range(synced, end, SECTOR_BYTES):
+    start = synced
+    while start < end:
         stop = min(end, (start // SECTOR_BYTES + 1) * SECTOR_BYTES)
         if random.random() < lost:
             out[start:stop] = bytes(stop - start)
+        start = stop
     return bytes(out)

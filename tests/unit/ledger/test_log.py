@@ -9,8 +9,8 @@ import pytest
 
 from fraudloop.errors import FencedError, LedgerError
 from fraudloop.ledger.files import Files, FolderFiles
-from fraudloop.ledger.groups import SEGMENT_BYTES
-from fraudloop.ledger.log import Log, Reader, drop_before, segments, verify
+from fraudloop.ledger.groups import HEADER_BYTES, SEGMENT_BYTES
+from fraudloop.ledger.log import Log, Reader, drop_before, segments, unread, verify
 from fraudloop.ledger.simulated import SimulatedFiles
 
 
@@ -43,8 +43,9 @@ def test_records_have_positions_without_gaps_over_restarts(files: Files) -> None
     assert verify(files).next_lsn == 4
 
 
-def test_a_reader_beside_the_writer_gets_each_group_once(files: Files) -> None:
-    log = Log.open(files, segment_bytes=600)
+@pytest.mark.parametrize("ahead", [0, 100, 5_000])
+def test_a_reader_beside_the_writer_gets_each_group_once(files: Files, ahead: int) -> None:
+    log = Log.open(files, segment_bytes=600, ahead_bytes=ahead)
     reader, seen = Reader(files), []
     for number in range(40):
         log.append(log.epoch, [b"x" * number, str(number).encode()])
@@ -54,6 +55,61 @@ def test_a_reader_beside_the_writer_gets_each_group_once(files: Files) -> None:
     assert seen == [part for number in range(40) for part in (b"x" * number, str(number).encode())]
     assert len(segments(files)) > 5
     log.close()
+
+
+def test_zeros_ahead_are_counted_for_nothing_and_cut_when_a_segment_is_finished(files: Files) -> None:
+    log = Log.open(files, segment_bytes=2_000, ahead_bytes=700)
+    first = segments(files)[0].name
+    log.append(log.epoch, [b"a" * 100])
+    written = SEGMENT_BYTES + HEADER_BYTES + 4 + 100
+    assert files.size(first) == written + 700
+    assert (unread(files, first), unread(files, first, written)) == (written - SEGMENT_BYTES, 0)
+    assert verify(files).torn_bytes == 0 and records(files) == [b"a" * 100]
+    log.append(log.epoch, [b"b" * 600])  # over zeros that are there
+    assert files.size(first) == written + 700
+    written += HEADER_BYTES + 4 + 600
+    log.append(log.epoch, [b"c" * 600])
+    assert files.size(first) == 2_000  # never longer than a segment
+    log.append(log.epoch, [b"d" * 600])
+    assert len(segments(files)) == 2 and files.size(first) == written + HEADER_BYTES + 4 + 600
+    log.close()
+    assert records(files) == [b"a" * 100, b"b" * 600, b"c" * 600, b"d" * 600]
+    assert [files.read(s.name, 0, 9_999)[-1:] for s in segments(files)] == [b"c", b"d"]
+
+
+def test_a_killed_writers_zeros_are_cut_by_the_one_after_it() -> None:
+    files = SimulatedFiles()
+    log = Log.open(files, ahead_bytes=5_000)
+    log.append(log.epoch, [b"a"])
+    log.flush()
+    found = files.after_kill()
+    name = segments(found)[0].name
+    assert found.size(name) > 5_000
+    Log.open(found).close()
+    assert found.size(name) == SEGMENT_BYTES + HEADER_BYTES + 5 and records(found) == [b"a"]
+
+
+def test_what_comes_while_a_reader_looks_for_the_next_segment_is_no_damage() -> None:
+    files = SimulatedFiles()
+    log = Log.open(files, segment_bytes=500)
+    log.append(log.epoch, [b"a" * 100])
+    reader, names = Reader(files), files.names
+
+    def meanwhile() -> list[str]:
+        """The writer appends to the segment whose end the reader has just met, and then begins another."""
+        if reader.next_lsn == 1 and log.next_lsn == 1:
+            log.append(log.epoch, [b"b" * 100])
+            log.append(log.epoch, [b"c" * 400])
+        return names()
+
+    found: list[bytes] = []
+    groups = reader.read()
+    found += next(groups).records
+    files.names = meanwhile  # type: ignore[method-assign]
+    for group in groups:
+        found += group.records
+    assert [record[:1] for record in found] == [b"a", b"b", b"c"]
+    assert len(segments(files)) == 2
 
 
 def test_reading_may_begin_at_any_position(files: Files) -> None:
@@ -66,8 +122,9 @@ def test_reading_may_begin_at_any_position(files: Files) -> None:
         assert groups[0].first_lsn <= lsn < groups[0].next_lsn and groups[-1].next_lsn == 60
 
 
-def test_an_older_writer_cannot_answer_once_a_newer_has_taken_over(files: Files) -> None:
-    old = Log.open(files, segment_bytes=500)
+@pytest.mark.parametrize("ahead", [0, 300])
+def test_an_older_writer_cannot_answer_once_a_newer_has_taken_over(files: Files, ahead: int) -> None:
+    old = Log.open(files, segment_bytes=500, ahead_bytes=ahead)
     old.append(old.epoch, [b"kept"])
     old.flush()
     new = Log.open(files, take_over=True)
