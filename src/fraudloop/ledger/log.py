@@ -169,15 +169,14 @@ class Log:
                 self._finish()
                 self._begin()
             self.files.write(self._segment, self._size, data)
-            end = self._size + len(data)
-            if end > self._length:
-                self._length = max(end, min(end + self._ahead_bytes, self._segment_bytes))
-                self.files.extend(self._segment, self._length)
+            self.place = (self._segment, self._size)
+            self._size += len(data)
+            if self._ahead_bytes and self._size > self._length:
+                self._extend()
         except OSError as error:
             raise self._end(f"the log cannot be written ({error.strerror or error})") from error
-        self.place = (self._segment, self._size)
         first, self.next_lsn = self.next_lsn, self.next_lsn + len(records)
-        self._digest, self._size = digest, self._size + len(data)
+        self._digest = digest
         return first
 
     def flush(self) -> int:
@@ -238,6 +237,14 @@ class Log:
         self.files.create(name, header.encode())
         self.files.write(name, SEGMENT_BYTES, b"")  # opened here, so that a flush in another thread finds it open
         self._segment, self._size, self._length = name, SEGMENT_BYTES, SEGMENT_BYTES
+
+    def _extend(self) -> None:
+        """Leave zeros ahead; where the disk has no room for them, what was written is there all the same."""
+        self._length = max(self._size, min(self._size + self._ahead_bytes, self._segment_bytes))
+        try:
+            self.files.extend(self._segment, self._length)
+        except OSError:
+            self._length = self.files.size(self._segment)
 
     def _finish(self) -> None:
         """Have the whole segment on disk, and nothing behind it."""

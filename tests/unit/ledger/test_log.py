@@ -89,6 +89,26 @@ def test_a_killed_writers_zeros_are_cut_by_the_one_after_it() -> None:
     assert found.size(name) == SEGMENT_BYTES + HEADER_BYTES + 5 and records(found) == [b"a"]
 
 
+def test_a_disk_without_room_for_zeros_takes_what_it_can() -> None:
+    class Small(SimulatedFiles):
+        def extend(self, name: str, size: int) -> None:
+            super().extend(name, min(size, 1_000))
+            if size > 1_000:
+                raise OSError(28, "No space left on device")
+
+    files = Small()
+    log = Log.open(files, ahead_bytes=5_000)
+    name = segments(files)[0].name
+    wanted = [b"%d" % number * 200 for number in range(8)]
+    for record in wanted:
+        log.append(log.epoch, [record])
+        assert files.size(name) >= 1_000
+    assert log.flush() == 8
+    log.append(log.epoch, [b"last"])
+    log.close()
+    assert records(files) == [*wanted, b"last"] and not files.read(name, 0, 9_999).endswith(b"\0")
+
+
 def test_what_comes_while_a_reader_looks_for_the_next_segment_is_no_damage() -> None:
     files = SimulatedFiles()
     log = Log.open(files, segment_bytes=500)
