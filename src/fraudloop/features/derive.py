@@ -51,7 +51,7 @@ def derive(fold: Fold, plan: Plan) -> Fold:
     source = fold._arena.words
     rows = max(4096, 1 << int(2 * int(source[at.C_KEYS]) + 64).bit_length())
     out._table = np.zeros((rows, at.T_WORDS), dtype=np.int64)
-    out._slots = np.zeros(max(4096, 1 << int(int(source[at.C_SLOTS]) + 64).bit_length()), dtype=np.int64)
+    out._slots.grow(int(source[at.C_SLOTS]) + 64)
     # What is kept under the new plan is at most what is kept now, in blocks of at most a quarter more, and headers.
     header_words = int(plan.entities[:, at.E_WORDS].max()) * 5 // 4 + 16 if len(plan.entities) else 0
     out._arena.grow(
@@ -60,7 +60,7 @@ def derive(fold: Fold, plan: Plan) -> Fold:
     )  # fmt: skip
     out._note_sizes()
     _move(
-        (source, fold._table, fold._slots), fold._tables, (out._arena.words, out._table, out._slots), out._tables,
+        (source, fold._table, fold._slots.words), fold._tables, (out._arena.words, out._table, out._slots.words), out._tables,
         (match.entities, match.spaces, match.streams, match.fields, match.novelty), out._work[2],
     )  # fmt: skip
     out._take_digest()
@@ -70,7 +70,7 @@ def derive(fold: Fold, plan: Plan) -> Fold:
 def _index_words(fold: Fold, plan: Plan, match: _Match) -> int:
     """At most so many words the hashes of last occurrences take under the new plan: the old one may have had none."""
     source, total = fold._arena.words, 0
-    headers = fold._slots[: int(source[at.C_SLOTS])]
+    headers = fold._slots.words[: int(source[at.C_SLOTS])]
     entity = source[headers + at.H_ENTITY]
     for s, stream in enumerate(plan.streams):
         other = fold.plan.streams[match.streams[s]]

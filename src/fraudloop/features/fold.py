@@ -41,17 +41,21 @@ _LARGE_PAGE: Final = 2 << 20
 _COPIED_A_KEY: Final = 10
 
 
-#: Of the arena, laid out behind its end where somebody does that: some seconds of ten thousand events each.
+#: Laid out behind the end of an arena where somebody does that: of blocks some seconds of ten thousand events each, of the places of headers, of which
+#: an event has at most one new a column, more than that.
 _AHEAD_BYTES: Final = 1 << 24
+_AHEAD_SLOTS_BYTES: Final = 1 << 22
 
 
 @dataclass(slots=True)
 class _Growth:
-    """A key table on its way into a larger one. counters: by key space the code of the newest key when that began; copied: rows so far."""
+    """A key table on its way into a larger one. counters: by key space the code of the newest key when that began; copied: rows so far.
+    missed: more keys came at once behind the copying than were listed."""
 
     table: NDArray[np.int64]
     counters: NDArray[np.int64]
     copied: int = 0
+    missed: bool = False
 
 
 class Vectors(msgspec.Struct, frozen=True, gc=False):
@@ -80,6 +84,20 @@ class _Arena:
         self._map = mmap.mmap(-1, _whole_pages(max(size, _FIRST_BYTES)), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self._advise()
         self.words: NDArray[np.int64] = np.frombuffer(self._map, dtype=np.int64)
+        #: Bytes from the beginning that were written or that somebody was told to lay out.
+        self.laid_out = 0
+
+    def reach(self, used: int, more: int, ahead: Callable[[int, int], None]) -> bool:
+        """Keep at least half of `more` bytes behind the first `used` laid out, and there; whether it had to grow."""
+        if used + more // 2 <= self.laid_out:
+            return False
+        end = _whole_pages(used + more)
+        grown = end > self.words.nbytes
+        if grown:
+            self.grow(max(self.words.size * 3 // 2, end // 8))
+        ahead(self.words.ctypes.data + self.laid_out, end - self.laid_out)
+        self.laid_out = end
+        return grown
 
     def _advise(self) -> None:
         # Large pages: a state of a million keys otherwise misses the TLB at every key.
@@ -124,19 +142,18 @@ class Fold:
         self._arena = _Arena((at.C_BLOCKS + int(plan.general[at.G_RESERVE]) * 3) * 8)
         self._arena.words[at.C_TOP] = at.C_BLOCKS
         self._table = np.zeros((4096, at.T_WORDS), dtype=np.int64)
-        self._slots = np.zeros(4096, dtype=np.int64)
+        #: Where the header of each key lies, in the order in which keys came.
+        self._slots = _Arena(0)
         self._growth: _Growth | None = None
         #: The table after this one, where it is there already.
         self._larger: NDArray[np.int64] | None = None
         self._ahead: Callable[[int, int], None] | None = None
-        #: Bytes of the arena, from its beginning, that were written or that somebody was told to lay out.
-        self._laid_out = 0
         self._note_sizes()
         self._bind()
 
     def _note_sizes(self) -> None:
         words = self._arena.words
-        words[at.C_CAPACITY], words[at.C_TABLE_ROWS], words[at.C_SLOTS_ROWS] = len(words), len(self._table), len(self._slots)
+        words[at.C_CAPACITY], words[at.C_TABLE_ROWS], words[at.C_SLOTS_ROWS] = len(words), len(self._table), len(self._slots.words)
 
     def _bind(self) -> None:
         plan = self.plan
@@ -147,6 +164,7 @@ class Fold:
             np.zeros((kernel._BLOCK, keys), dtype=np.int64),
             np.zeros((kernel._BLOCK, keys), dtype=np.int64),
             np.zeros(at.SCRATCH_HASH, dtype=np.int64),
+            np.zeros(at.FRESH_ROWS, dtype=np.int64),
         )
         self._x = (np.zeros(at.X_COUNT), np.zeros(max(1, len(plan.novelty))))
         self._columns: tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64], NDArray[np.int64]] | None = None
@@ -157,7 +175,9 @@ class Fold:
         """Have memory laid out before it is written from now on. ahead: told, between two steps, the address and the bytes of what soon will
         be; it may have the system lay that out, in a thread of its own, but must not change what is there."""
         self._ahead = ahead
-        self._laid_out = _whole_pages(8 * int(self._arena.words[at.C_TOP]))
+        words = self._arena.words
+        self._arena.laid_out, self._slots.laid_out = _whole_pages(8 * int(words[at.C_TOP])), _whole_pages(8 * int(words[at.C_SLOTS]))
+        del words  # an arena cannot grow while somebody holds its words
         self._reach()
 
     def step(self, events: Events, out: Vectors | None = None) -> Vectors:
@@ -189,7 +209,7 @@ class Fold:
         done = row = 0
         while True:
             done, row = kernel.step(
-                (self._arena.words, self._table, self._slots), self._tables, self.plan.missing, self._plan, given, columns,
+                (self._arena.words, self._table, self._slots.words), self._tables, self.plan.missing, self._plan, given, columns,
                 self._work, self._x, (out.values, out.status, out.approximate), done, row,
             )  # fmt: skip
             if done == len(events):
@@ -219,8 +239,8 @@ class Fold:
         more = kernel._BLOCK * len(self.plan.key_names)
         if (int(words[at.C_KEYS]) + more) * 5 > len(self._table) * 3:
             self._end_growth()
-        if int(words[at.C_SLOTS]) + more > len(self._slots):
-            self._slots = np.concatenate([self._slots, np.zeros_like(self._slots)])
+        if int(words[at.C_SLOTS]) + more > len(self._slots.words):
+            self._slots.grow(2 * len(self._slots.words))
         reserve = int(self.plan.general[at.G_RESERVE])
         if int(words[at.C_TOP]) + 2 * reserve > len(words):
             del words
@@ -228,22 +248,18 @@ class Fold:
         self._note_sizes()
 
     def _reach(self) -> None:
-        """Keep some of the arena behind its end laid out, and enough of it there."""
+        """Keep some of the arenas behind their ends laid out, and enough of them there."""
         assert self._ahead is not None, "asked only where somebody lays out"
-        used = 8 * int(self._arena.words[at.C_TOP])
-        if used + _AHEAD_BYTES // 2 <= self._laid_out:
-            return
-        end = _whole_pages(used + _AHEAD_BYTES)
-        if end > self._arena.words.nbytes:
-            self._arena.grow(max(self._arena.words.size * 3 // 2, end // 8))
+        top, slots = int(self._arena.words[at.C_TOP]), int(self._arena.words[at.C_SLOTS])
+        grown = self._arena.reach(8 * top, _AHEAD_BYTES, self._ahead)
+        if self._slots.reach(8 * slots, _AHEAD_SLOTS_BYTES, self._ahead) or grown:
             self._note_sizes()
-        self._ahead(self._arena.words.ctypes.data + self._laid_out, end - self._laid_out)
-        self._laid_out = end
 
     def _grow(self, events: int) -> None:
         """Copy a key table that is half full into a larger one, some rows with each event, so that no event waits for all of them. The larger
         one is there a little before, that somebody may lay it out."""
         keys, rows = int(self._arena.words[at.C_KEYS]), len(self._table)
+        self._take_fresh()
         if self._growth is None:
             if self._ahead is not None and self._larger is None and keys * 9 > rows * 4:
                 self._larger = self._twice()
@@ -261,13 +277,26 @@ class Fold:
             self._note_sizes()
 
     def _end_growth(self) -> None:
-        """Go on with the larger table: what was not copied yet, and what came behind the copying, now."""
+        """Go on with the larger table: what was not copied yet, now."""
+        self._take_fresh()
         growth, rows = self._growth, len(self._table)
         if growth is None:
             growth = self._begin_growth()
-        kernel.copy_rows(self._table, 0, growth.copied, growth.counters, growth.table)
+        if growth.missed:  # of a step of very many events, as none is that somebody waits for
+            kernel.copy_rows(self._table, 0, growth.copied, growth.counters, growth.table)
         kernel.copy_rows(self._table, growth.copied, rows, np.zeros_like(growth.counters), growth.table)
         self._table, self._growth = growth.table, None
+
+    def _take_fresh(self) -> None:
+        """Copy the keys that came behind the copying since the last call."""
+        words, growth = self._arena.words, self._growth
+        came, words[at.C_FRESH] = int(words[at.C_FRESH]), 0
+        if growth is None or not came:
+            return
+        if came > at.FRESH_ROWS:
+            growth.missed = True
+        else:
+            kernel.copy_listed(self._table, self._work[3], came, growth.copied, growth.table)
 
     def _begin_growth(self) -> _Growth:
         larger, self._larger = self._twice() if self._larger is None else self._larger, None
@@ -319,13 +348,13 @@ class Fold:
     def verify(self) -> bool:
         """Whether the running digest equals the one computed from the state: a check of the memory itself."""
         words = self._arena.words
-        lo, hi = kernel.recompute_digest((words, self._table, self._slots), self._tables)
+        lo, hi = kernel.recompute_digest((words, self._table, self._slots.words), self._tables)
         return bool(lo == words[at.C_DIGEST] and hi == words[at.C_DIGEST + 1])
 
     def _take_digest(self) -> None:
         """Set the running digest from the state: the state was made otherwise than event by event."""
         words = self._arena.words
-        words[at.C_DIGEST], words[at.C_DIGEST + 1] = kernel.recompute_digest((words, self._table, self._slots), self._tables)
+        words[at.C_DIGEST], words[at.C_DIGEST + 1] = kernel.recompute_digest((words, self._table, self._slots.words), self._tables)
 
     # --- snapshots -----------------------------------------------------------------------------------------------
 
@@ -365,7 +394,7 @@ class Fold:
             "keys": len(used),
             "digest": self.digest(),
         }
-        parts = (self._arena.words[:top], self._slots[:slots], np.ascontiguousarray(used))
+        parts = (self._arena.words[:top], self._slots.words[:slots], np.ascontiguousarray(used))
         text = json.dumps(head).encode()
         check = hashlib.sha256(text)
         yield _MAGIC + len(text).to_bytes(8, "little") + text
@@ -407,11 +436,11 @@ class Fold:
         # Nothing in the file is believed before the checksum at its end.
         check = hashlib.sha256(text)
         arena = _Arena(words * 8)
-        headers = np.zeros(max(4096, 1 << (slots + 1).bit_length()), dtype=np.int64)
+        headers = _Arena((slots + 1) * 16)
         table = np.empty((keys, at.T_WORDS), dtype=np.int64)
         # One piece is hashed while the next one is read.
         with ThreadPoolExecutor(1) as beside:
-            for part in (arena.words[:words], headers[:slots], table):
+            for part in (arena.words[:words], headers.words[:slots], table):
                 view = part.reshape(-1).view(np.uint8).data
                 for begin in range(0, len(view), 1 << 24):
                     piece = view[begin : begin + (1 << 24)]
@@ -437,7 +466,7 @@ class Fold:
         fold._note_sizes()
         kernel.copy_rows(table, 0, keys, np.zeros(at.C_SPACES, np.int64), fold._table)
         fold._work[2][:] = 0
-        fold._arena.words[at.C_EPOCH] = 0
+        fold._arena.words[at.C_EPOCH] = fold._arena.words[at.C_FRESH] = 0
         return fold
 
 

@@ -83,8 +83,9 @@ def _look_up(
     n: int,
     codes: Any,
     heads: Any,
+    fresh: Any,
 ) -> None:
-    """Codes (0 null) and headers (0 none) of the keys of the next n events; new keys get both."""
+    """Codes (0 null) and headers (0 none) of the keys of the next n events; new keys get both, and their rows are listed in `fresh`."""
     entities = plan[0]
     for i in range(n):
         for k in range(general[at.G_KEYS]):
@@ -106,6 +107,9 @@ def _look_up(
             if table[found + at.T_CODE] == 0:
                 arena[at.C_COUNTERS + spaces[k]] += 1
                 arena[at.C_KEYS] += 1
+                if arena[at.C_FRESH] < at.FRESH_ROWS:
+                    fresh[arena[at.C_FRESH]] = found // at.T_WORDS
+                arena[at.C_FRESH] += 1
                 table[found + at.T_HI], table[found + at.T_LO] = hi, lo
                 code = arena[at.C_COUNTERS + spaces[k]]
                 table[found + at.T_CODE] = (spaces[k] << 32) | code
@@ -985,7 +989,7 @@ def step(
 
     state: (arena, key table, slots), tables: (entities, novelty, streams, fields, windows, accumulators, outputs) with the
     columns of `layout`, plan: (general, key spaces), columns: (of keys, of numbers) in the events for those of the plan,
-    work: (codes, headers, scratch hash): tuples of int64 arrays. missing: float64 [outputs], x: (values of the event,
+    work: (codes, headers, scratch hash, rows of new keys): tuples of int64 arrays. missing: float64 [outputs], x: (values of the event,
     novelty values), float64. events: (kind uint8 [n], time [n], received [n], keys [n, K, 2], numbers [n, N]), int64.
     out: (values float64 [transactions, features], status uint8, approximate uint32).
     """
@@ -1000,7 +1004,12 @@ def step(
     keys, key_stride = words(events[3].ctypes.data), events[3].shape[1] * 2
     numbers, number_stride = words(events[4].ctypes.data), events[4].shape[1]
     key_columns, number_columns = words(columns[0].ctypes.data), words(columns[1].ctypes.data)
-    codes, heads, scratch = words(work[0].ctypes.data), words(work[1].ctypes.data), words(work[2].ctypes.data)
+    codes, heads, scratch, fresh = (
+        words(work[0].ctypes.data),
+        words(work[1].ctypes.data),
+        words(work[2].ctypes.data),
+        words(work[3].ctypes.data),
+    )
     event_values, novel, instead = reals(x[0].ctypes.data), reals(x[1].ctypes.data), reals(missing.ctypes.data)
     values, features = reals(out[0].ctypes.data), out[0].shape[1]
     system = general[at.G_SYSTEM]
@@ -1013,7 +1022,9 @@ def step(
             return i, out_row
         if arena[at.C_TOP] + 2 * general[at.G_RESERVE] > arena[at.C_CAPACITY]:
             return i, out_row
-        _look_up(arena, table, slots, pointers, general, spaces, row(keys, i * key_stride), key_stride, key_columns, here, codes, heads)
+        _look_up(
+            arena, table, slots, pointers, general, spaces, row(keys, i * key_stride), key_stride, key_columns, here, codes, heads, fresh
+        )
         if here > 1:
             for b in range(min(here, _HEADERS_AHEAD)):
                 for e in range(general[at.G_ENTITIES]):
@@ -1123,16 +1134,28 @@ def _clock_values(arena: Any, heads: Any, entities: Any, general: Any, numbers: 
 def copy_rows(old: Any, begin: int, end: int, counters: Any, larger: Any) -> None:
     """Rows of the key table from `begin` to before `end` into a larger one, but those that it has. counters: by key space the last code that is
     left out; all zeros, and nothing is."""
-    mask = len(larger) - 1
     for i in range(begin, end):
         code = old[i, at.T_CODE]
-        if code == 0 or code & HALF <= counters[code >> 32]:
-            continue
-        found = old[i, at.T_LO] & mask
-        while larger[found, at.T_CODE] != 0 and (larger[found, at.T_LO] != old[i, at.T_LO] or larger[found, at.T_HI] != old[i, at.T_HI]):
-            found = (found + 1) & mask
-        for j in range(at.T_WORDS):
-            larger[found, j] = old[i, j]
+        if code != 0 and code & HALF > counters[code >> 32]:
+            _copy_row(old, i, larger)
+
+
+@njit
+def copy_listed(old: Any, rows: Any, n: int, below: int, larger: Any) -> None:
+    """The first n of a list of rows of the key table into a larger one, those of them that lie below another row."""
+    for i in rows[:n]:
+        if i < below:
+            _copy_row(old, i, larger)
+
+
+@register_jitable
+def _copy_row(old: Any, i: int, larger: Any) -> None:
+    mask = len(larger) - 1
+    found = old[i, at.T_LO] & mask
+    while larger[found, at.T_CODE] != 0 and (larger[found, at.T_LO] != old[i, at.T_LO] or larger[found, at.T_HI] != old[i, at.T_HI]):
+        found = (found + 1) & mask
+    for j in range(at.T_WORDS):
+        larger[found, j] = old[i, j]
 
 
 @njit

@@ -22,6 +22,8 @@ def warm() -> None:
     numbers = np.full((3, len(plan.number_names)), MISSING, np.int64)
     keys = np.ones((3, len(plan.key_names), 2), np.uint64)
     fold.step(Events(kinds, times, times, keys, numbers, np.zeros(3, np.int64), plan.key_names, plan.number_names))
-    kernel.copy_rows(np.zeros((8, at.T_WORDS), np.int64), 0, 8, np.zeros(at.C_SPACES, np.int64), np.zeros((16, at.T_WORDS), np.int64))
+    rows, larger = np.zeros((8, at.T_WORDS), np.int64), np.zeros((16, at.T_WORDS), np.int64)
+    kernel.copy_rows(rows, 0, 8, np.zeros(at.C_SPACES, np.int64), larger)
+    kernel.copy_listed(rows, np.zeros(1, np.int64), 1, 0, larger)
     derive(fold, plan)
     assert fold.verify(), "the fold's digest does not fit its state"

@@ -15,7 +15,7 @@ from fraudloop.domain.definitions import FeatureDefinition, Kind
 from fraudloop.features import fold as fold_module
 from fraudloop.features import memory
 from fraudloop.features.fold import Fold
-from fraudloop.features.layout import C_TOP, G_RESERVE
+from fraudloop.features.layout import C_SLOTS, C_TOP, G_RESERVE, T_CODE
 from fraudloop.features.plan import compile_plan
 from fraudloop.limits import DAY_US, SECOND_US
 from tests.large import START_US, assert_same_bits, expected, feature_set, payments, windows
@@ -123,6 +123,55 @@ def test_an_arena_where_the_system_cannot_move_memory_is_copied(monkeypatch: pyt
     assert fold.digest() == right.digest()
 
 
+@pytest.mark.parametrize("sizes", [[256] * 740, [131_000, 100, 20_000, 38_000]], ids=["small steps", "a large one in the midst of it"])
+def test_a_key_table_is_gone_through_once_when_it_grows_unless_very_many_keys_come_at_once(
+    sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going through a table of millions of rows again would hold every payment up: keys that come behind the copying are listed."""
+    n = sum(sizes)
+    keys = np.random.default_rng(5).permutation(n) + 1  # every payment another device, all of one customer
+    events = payments(FEATURES, START_US + np.arange(n, dtype=np.int64) * SECOND_US, keys={"device": keys})
+    real, missed = fold_module.Fold._end_growth, []
+
+    def end(fold: Fold) -> None:
+        growth = fold._growth
+        real(fold)
+        missed.append(growth is not None and growth.missed)
+        assert np.count_nonzero(fold._table[:, T_CODE]) == fold.counts()["keys"], "no key is left behind, and none is there twice"
+
+    fold, plain = Fold(compile_plan(FEATURES)), Fold(compile_plan(FEATURES))
+    right = plain.step(events).values, plain.step(events).values
+    monkeypatch.setattr(fold_module.Fold, "_end_growth", end)
+    ends = np.cumsum(sizes)
+    got = [fold.step(events[end - size : end]).values for size, end in zip(sizes, ends.tolist(), strict=True)]
+    assert len(missed) >= 3 and sum(missed) == (len(sizes) < 10)
+    np.testing.assert_array_equal(np.concatenate(got), right[0])
+    np.testing.assert_array_equal(fold.step(events).values, right[1])  # every key is found again
+    assert fold.counts()["keys"] == n + 1
+    assert fold.digest() == plain.digest()
+
+
+def test_the_places_of_headers_grow_without_being_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of millions would hold every payment up for a tenth of a second."""
+    monkeypatch.setattr(fold_module, "_FIRST_BYTES", 4096)
+    monkeypatch.setattr(fold_module, "_LARGE_PAGE", 4096)
+    many = payments_of_many(20_000)
+    plan = compile_plan(FEATURES)
+    fold, plain = Fold(plan), Fold(plan)
+    before = len(fold._slots.words)
+    real, copied = fold_module._Arena.grow, []
+
+    def grow(arena: fold_module._Arena, words: int) -> None:
+        memory = arena._map
+        real(arena, words)
+        copied.append(arena._map is not memory)
+
+    monkeypatch.setattr(fold_module._Arena, "grow", grow)
+    for i in range(0, len(many), 1_000):
+        np.testing.assert_array_equal(fold.step(many[i : i + 1_000]).values, plain.step(many[i : i + 1_000]).values)
+    assert len(fold._slots.words) >= 20_000 > before and copied and not any(copied)
+
+
 def test_a_restored_state_goes_on_growing(tmp_path: Path) -> None:
     many = payments_of_many(9_000)
     plan = compile_plan(FEATURES)
@@ -144,18 +193,21 @@ def test_who_lays_memory_out_is_told_of_it_before_it_is_written_and_changes_noth
         FEATURES, START_US + np.arange(n, dtype=np.int64) * SECOND_US, keys={"device": np.random.default_rng(2).integers(1, 30_000, n)}
     )
     plain, ahead = Fold(compile_plan(FEATURES)), Fold(compile_plan(FEATURES))
-    laid_out, tables = [], []
+    laid_out, slots, tables = [], [], []
 
     def told(address: int, size: int) -> None:
-        arena = ahead._arena.words
+        arena, headers = ahead._arena.words, ahead._slots.words
         if 0 <= (begin := address - arena.ctypes.data) < arena.nbytes:
             laid_out.append(begin + size)
+        elif 0 <= (begin := address - headers.ctypes.data) < headers.nbytes:
+            slots.append(begin + size)
         else:
             tables.append((address, size))
 
     ahead.look_ahead(told)
     for i in range(0, n, 500):
         assert laid_out[-1] > 8 * int(ahead._arena.words[C_TOP]), "something is always laid out"
+        assert slots[-1] > 8 * int(ahead._arena.words[C_SLOTS]), "of the places of headers too"
         part = events[i : i + 500]
         assert ahead.step(part).values.tobytes() == plain.step(part).values.tobytes()
     assert len(laid_out) > 1 and laid_out == sorted({*laid_out}), "more, as it grows"
