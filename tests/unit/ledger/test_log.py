@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from fraudloop.errors import FencedError, LedgerError
+from fraudloop.ledger import files as files_module
 from fraudloop.ledger.files import Files, FolderFiles
 from fraudloop.ledger.groups import HEADER_BYTES, SEGMENT_BYTES
 from fraudloop.ledger.log import Log, Reader, drop_before, segments, unread, verify
@@ -87,6 +90,31 @@ def test_a_killed_writers_zeros_are_cut_by_the_one_after_it() -> None:
     assert found.size(name) > 5_000
     Log.open(found).close()
     assert found.size(name) == SEGMENT_BYTES + HEADER_BYTES + 5 and records(found) == [b"a"]
+
+
+def test_what_lies_far_behind_a_service_leaves_the_memory_and_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files_module, "_CACHED_BYTES", 1 << 20)
+    let_go: list[tuple[int, int]] = []
+    real = os.posix_fadvise
+
+    def advise(handle: int, offset: int, length: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_DONTNEED
+        let_go.append((offset, offset + length))
+        real(handle, offset, length, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", advise)
+    files = FolderFiles(tmp_path)
+    log = Log.open(files, ahead_bytes=200_000)
+    wanted = []
+    for number in range(50):
+        wanted.append(bytes([number]) * 90_000)
+        log.append(log.epoch, [wanted[-1]])
+        log.flush()
+        size = files.size(segments(files)[0].name)
+        assert all(end <= max(0, size - (1 << 20)) for _, end in let_go), "what was written just now stays"
+    assert len(let_go) > 5 and all(begin == end for (_, end), (begin, _) in pairwise(let_go)), "each byte once"
+    assert records(files) == wanted
+    log.close()
 
 
 def test_a_disk_without_room_for_zeros_takes_what_it_can() -> None:
