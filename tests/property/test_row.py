@@ -174,7 +174,7 @@ ORDINARY_IDS = st.sampled_from(
 ORDINARY: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("transaction_id", "customer_id", "merchant_id", "card_id", "device_id", "id", "ip"), ORDINARY_IDS),
     "timestamp": st.one_of(
-        st.datetimes(datetime(1971, 1, 1), datetime(2098, 12, 31)).map(lambda t: t.isoformat(timespec="milliseconds") + "Z"),
+        st.datetimes(datetime.fromisoformat("1971-01-01"), datetime.fromisoformat("2098-12-31")).map(lambda t: t.isoformat(timespec="milliseconds") + "Z"),
         st.sampled_from(["2026-03-29T02:30:00Z", "2026-03-29T01:59:59.999+01:00", "2100-01-01T00:00:00.001Z", "1970-01-01T00:00:00Z", "2026-01-31T12:00:00.5Z"]),
     ),
     "amount": st.one_of(st.integers(0, 10**7).map(lambda n: f"{n // 100}.{n % 100:02d}"), st.integers(0, 10**7).map(lambda n: n / 100), st.integers(0, 10**9), st.sampled_from([0.0, 57.16, 1e9])),
