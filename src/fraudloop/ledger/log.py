@@ -323,8 +323,8 @@ class Reader:
         self._segment, self._offset, self._digest = segment, SEGMENT_BYTES, header.before
 
     def _rest_of_segment(self) -> Iterator[Group]:
-        name = self._at().name
-        end = _end_lsn(self.files, self._at())
+        name, after = self._at().name, self._after()
+        end = None if after is None else after.first_lsn
         while decode_header(self.files.read(name, self._offset, HEADER_BYTES)) is not None:  # else the end, or zeros that were left ahead
             data, at = self.files.read(name, self._offset, _READ_BYTES), 0
             while (header := decode_header(data, at)) is not None:
@@ -412,16 +412,8 @@ def verify(files: Files, progress: Progress = silent) -> Verified:
     _refuse_damage(files, row[-1], reader)
     progress("verify", total, total)
     log_id = SegmentHeader.decode(files.read(row[0].name, 0, SEGMENT_BYTES), row[0].name).log_id.hex()
-    return Verified(
-        len(row),
-        groups,
-        records,
-        row[0].first_lsn,
-        reader.next_lsn,
-        reader.digest.hex(),
-        log_id,
-        unread(files, row[-1].name, reader.place[1]),
-    )
+    torn = unread(files, row[-1].name, reader.place[1])
+    return Verified(len(row), groups, records, row[0].first_lsn, reader.next_lsn, reader.digest.hex(), log_id, torn)
 
 
 def drop_before(files: Files, lsn: int) -> int:
@@ -473,12 +465,6 @@ def _headers(files: Files, name: str) -> Iterator[tuple[GroupHeader, int]]:
     while (header := decode_header(files.read(name, offset, HEADER_BYTES))) is not None:
         yield header, offset
         offset += header.group_bytes
-
-
-def _end_lsn(files: Files, segment: Segment) -> int | None:
-    """Where the segment after this one begins; None if there is none yet."""
-    later = [s.first_lsn for s in segments(files) if (s.first_lsn, s.epoch) > (segment.first_lsn, segment.epoch)]
-    return min(later, default=None)
 
 
 def _read_epoch(files: Files) -> int:
