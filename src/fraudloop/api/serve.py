@@ -42,6 +42,7 @@ from fraudloop.door.row import RowDoor
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.engine import Engine
 from fraudloop.engine.loaded import Loaded
+from fraudloop.engine.metronome import Metronome, is_wanted
 from fraudloop.engine.populator import Populator
 from fraudloop.engine.recovery import Follower, caught_up, newest_first, recover
 from fraudloop.engine.recovery import refold as follow_from_the_beginning
@@ -194,6 +195,7 @@ class _Active:
         self.process = process
         self.clock = SystemClock()
         self.populator = Populator()
+        self.metronome = Metronome() if is_wanted() else None
         self.stopping = asyncio.Event()
         self.code = 0
         self.loop: asyncio.AbstractEventLoop
@@ -285,9 +287,15 @@ class _Active:
     def _turn(self) -> None:
         engine = self.service.engine
         if engine.ripe or not engine.flights:
-            engine.step()
+            self.step(engine)
         if engine.beside.shadow and not engine.queue and not engine.flights:
             self.loop.call_soon(self._turn)  # the challenger looks at one batch after the other while nobody else asks
+
+    def step(self, engine: Engine) -> None:
+        """Decide what waits."""
+        if self.metronome is not None:
+            self.metronome.step()
+        engine.step()
 
     async def _beat(self) -> None:
         """Once a second: keys, lines, what goes on beside the decisions."""
@@ -482,6 +490,8 @@ class _Active:
         self._dismiss(self.service)
         self.service.close()
         self.populator.stop()
+        if self.metronome is not None:
+            self.metronome.stop()
         if self.process.alone and engine.failed is None and not engine.state.gone:
             write(self.process.config.snapshots, engine.state)
 
@@ -510,7 +520,7 @@ class _Turns:
     def step(self) -> None:
         engine = self._active.service.engine
         if engine.ripe:
-            engine.step()
+            self._active.step(engine)
 
 
 async def refold_beside(process: Process, features: FeatureSet, folder: Path) -> Path:
