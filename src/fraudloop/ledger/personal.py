@@ -11,7 +11,7 @@ The cipher is AES-128-GCM of the library `cryptography`. Who may erase, and when
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -55,6 +55,10 @@ _FORMAT: Final = 1
 _NONCE_BYTES: Final = 12
 _HEAD_BYTES: Final = 2 + _NONCE_BYTES
 GENERATIONS_MAX: Final = 255
+
+#: More values than a micro-batch has are sealed subject by subject; keys of so many subjects are derived together.
+_MANY: Final = 1_024
+_TOGETHER: Final = 1_024
 
 _OTHER: Final = "a sealed value does not open: it is another vault's, or was changed; restore the right vault"
 
@@ -106,6 +110,8 @@ class Vault:
 
     def seal_many(self, subjects: Words, blobs: Sequence[bytes]) -> list[bytes]:
         """Each blob under the present key of its subject, 30 bytes longer. Nothing is written, so nothing need be flushed."""
+        if len(blobs) > _MANY:
+            return self._seal_by_subject(np.ascontiguousarray(subjects), blobs)
         raw = np.ascontiguousarray(subjects).tobytes()
         names = [raw[at : at + 16] for at in range(0, len(raw), 16)]
         ready = self._ready
@@ -121,6 +127,27 @@ class Vault:
             nonce = nonces[at : at + _NONCE_BYTES]
             at += _NONCE_BYTES
             out.append(head + nonce + cipher.encrypt(nonce, blob, own + name))
+        return out
+
+    def _seal_by_subject(self, subjects: Words, blobs: Sequence[bytes]) -> list[bytes]:
+        """As `seal_many`, one subject after the other: each cipher is made once and used while it is in the caches, and none is kept."""
+        order = np.lexsort((subjects[:, 1], subjects[:, 0]))
+        ordered = subjects[order]
+        begins = np.flatnonzero(np.r_[True, (ordered[1:] != ordered[:-1]).any(axis=1)])
+        ends = np.append(begins[1:], len(order)).tolist()
+        places, own = order.tolist(), self._id
+        nonces = self._random(_NONCE_BYTES * len(places))
+        out = [b""] * len(places)
+        at = 0
+        for first in range(0, len(begins), _TOGETHER):
+            own_subjects = ordered[begins[first : first + _TOGETHER]]
+            raw = own_subjects.tobytes()
+            for number, (head, cipher) in enumerate(self._ciphers(own_subjects)):
+                bound = own + raw[16 * number : 16 * number + 16]
+                for place in places[at : ends[first + number]]:
+                    nonce = nonces[_NONCE_BYTES * place : _NONCE_BYTES * place + _NONCE_BYTES]
+                    out[place] = head + nonce + cipher.encrypt(nonce, blobs[place], bound)
+                at = ends[first + number]
         return out
 
     def unseal(self, subject: Words, blob: bytes) -> bytes | None:
@@ -212,16 +239,20 @@ class Vault:
         if len(ready) + len(names) > VAULT_CACHE:
             ready = self._ready = {}
         subjects = np.frombuffer(b"".join(names), np.uint64).reshape(-1, 2)
+        ready.update(zip(names, self._ciphers(subjects), strict=True))
+        return ready
+
+    def _ciphers(self, subjects: Words) -> Iterator[tuple[bytes, AESGCM]]:
+        """Of each subject what its sealed values begin with, and the cipher of its present key."""
         seeds, there = self._tree.seeds(_leaves(subjects, 0))
-        raw = seeds.tobytes()
-        for at, name in enumerate(names):
-            if there[at]:
-                ready[name] = (bytes((_FORMAT, 0)), AESGCM(raw[16 * at : 16 * at + 16]))
+        raw, first = seeds.tobytes(), bytes((_FORMAT, 0))
+        for at, known in enumerate(there.tolist()):
+            if known:
+                yield first, AESGCM(raw[16 * at : 16 * at + 16])
             else:
                 generation = self.generation(subjects[at])
                 again = self._tree.seeds(_leaves(subjects[at], generation))[0]
-                ready[name] = (bytes((_FORMAT, generation)), AESGCM(again.tobytes()))
-        return ready
+                yield bytes((_FORMAT, generation)), AESGCM(again.tobytes())
 
     def _encode(self, tree: Punctured, erased: int) -> bytes:
         body = b"".join((_MAGIC, self._id, erased.to_bytes(8, "little"), tree.encode()))

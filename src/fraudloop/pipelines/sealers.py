@@ -87,6 +87,10 @@ class Sealers:
     def records(self, runs: Iterable[Payments]) -> Iterator[list[bytes]]:
         """The records of each run, in order."""
         coming = iter(runs)
+        if self._pool is not None:  # it takes a second until a process has begun
+            up = self._pool.submit(_nothing)
+            while not up.done() and (run := next(coming, None)) is not None:
+                yield to_records(run, self._sealing, self._vault)
         made: deque[tuple[Payments, Future[list[bytes]] | list[bytes]]] = deque()
         while True:
             under_way = sum(isinstance(one, Future) and not one.done() for _, one in made)
@@ -141,6 +145,10 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _nothing() -> None:
+    """Asked of a process, to know when it has begun."""
 
 
 def _work(run: Payments) -> list[bytes]:

@@ -314,3 +314,22 @@ def test_a_batch_that_overflows_the_ready_ciphers_is_sealed_whole(monkeypatch: p
         some = subjects[begin : begin + 8]  # half of them were ready
         blobs = vault.seal_many(some, [b"%d" % n for n in range(8)])
         assert vault.unseal_many(some, blobs) == [b"%d" % n for n in range(8)]
+
+
+@pytest.mark.parametrize(("values", "people"), [(3_000, 5), (3_000, 40), (1, 1)])
+def test_many_values_are_sealed_as_a_few_are_to_the_byte(monkeypatch: pytest.MonkeyPatch, values: int, people: int) -> None:
+    dice = Random(values + people)
+    vault = Vault.open(SimulatedFiles(), random=lambda n: Random(7).randbytes(n))
+    erased = {0, people // 2} if people > 1 else set()
+    for who in erased:
+        vault.erase(WHO[who])
+    whose = [dice.randrange(people) for _ in range(values)]
+    blobs = [dice.randbytes(dice.randrange(80)) for _ in range(values)]
+    monkeypatch.setattr(personal, "_TOGETHER", 16)
+    monkeypatch.setattr(personal, "_MANY", values)
+    a_few = vault.seal_many(WHO[whose], blobs)
+    monkeypatch.setattr(personal, "_MANY", 0)
+    many = vault.seal_many(WHO[whose], blobs)
+    assert many == a_few
+    assert {sealed[1] for sealed in many} == ({0, 1} if erased else {0})
+    assert [vault.unseal(WHO[who], sealed) for who, sealed in zip(whose, many, strict=True)] == blobs
