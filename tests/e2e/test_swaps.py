@@ -273,3 +273,8 @@ def test_beside_another_system_it_compares_and_acts_on_nothing(
         assert "alike" in capsys.readouterr().err
         assert served.stop() == 0
     check_log(data, store)
+    for end in ("killed", "stopped"):  # what was counted outlives it
+        with serving(data, "--no-standby", "--observe", "--name", NAME, *config(tmp_path)) as served:
+            assert served.ask("GET", "/observe")[1] == found
+            if end == "killed":
+                served.kill_all()

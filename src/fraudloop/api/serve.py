@@ -20,6 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.pan import TokenKey
 from fraudloop.door.row import RowDoor
 from fraudloop.engine.config import ServeConfig
+from fraudloop.engine.counts import save
 from fraudloop.engine.engine import Engine
 from fraudloop.engine.loaded import Loaded
 from fraudloop.engine.metronome import Metronome, is_wanted
@@ -72,8 +74,9 @@ _HEAL_S: Final = 1.0
 #: The exit code of a process that another one has taken over from.
 FENCED: Final = 3
 
-#: Seconds between two collections of young objects.
+#: Seconds between two collections of young objects, and between two times that counts are kept.
 _COLLECT_BEATS: Final = 10
+_COUNTS_BEATS: Final = 10
 
 #: Records that the loop itself folds in when a state that was made beside is swapped in: some milliseconds' worth.
 _SWAP_RECORDS: Final = 512
@@ -196,6 +199,7 @@ class _Active:
         self.clock = SystemClock()
         self.populator = Populator()
         self.metronome = Metronome() if is_wanted() else None
+        self.writer = ThreadPoolExecutor(1, "counts")  # one: a file is not written twice at once
         self.stopping = asyncio.Event()
         self.code = 0
         self.loop: asyncio.AbstractEventLoop
@@ -315,6 +319,18 @@ class _Active:
                     traceback.print_exc()
                     self.service.alarms["guard"] = f"the guards do not work: {type(error).__name__}: {error}"
                 self.poke()
+                if beats % _COUNTS_BEATS == 0:
+                    await self._keep_counts()
+
+    async def _keep_counts(self) -> None:
+        """What was counted beside the decisions, for whoever decides next. It is written outside the loop."""
+        service = self.service
+        try:
+            await self.loop.run_in_executor(self.writer, save, service.config.counts, service.counted())
+        except OSError as error:
+            service.alarms["counts"] = f"the counts of guards, canary and observing cannot be kept: {error}"
+        else:
+            service.alarms.pop("counts", None)
 
     def _look(self, watch: Watch) -> None:
         """What the disk and the worker are like: alarms, and whether anything new may be decided."""
@@ -487,8 +503,11 @@ class _Active:
         while (engine.queue or engine.commands or engine.flights) and engine.failed is None and time.monotonic() < end:
             await asyncio.sleep(0.005)
         await asyncio.sleep(0)  # the last answers go out
+        if engine.failed is None:
+            await self._keep_counts()
         self._dismiss(self.service)
         self.service.close()
+        self.writer.shutdown()
         self.populator.stop()
         if self.metronome is not None:
             self.metronome.stop()

@@ -8,9 +8,9 @@ import hashlib
 import json
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,6 +147,38 @@ class Beside:
             base = row["amount_base"]
             amount = math.nan if base is None else float(base) / 100
             self.observed.label(outcome_of(row.get(self.theirs)), decision.outcome, amount, now, was=was)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was counted, as plain data, for :meth:`take_up`."""
+        return {
+            "guard": self.guard.to_dict(),
+            "canary": None if self.canary is None else {"name": self._canary, "lsn": self.canary_lsn, "counts": self.canary.to_dict()},
+            "challenger": None if self.challenger is None else {"hash": self.challenger.hash, "counts": self.agreement.to_dict()},
+            "observed": self.observed.to_dict(), "unknown_words": self.unknown_words,
+        }  # fmt: skip
+
+    def take_up(self, data: Mapping[str, Any], received_us: int) -> None:
+        """Go on with what another process had counted; of a canary, challenger, rule or model that is another one by now nothing is taken.
+
+        received_us: no later batch will have arrived before. Called after `use`. KeyError, TypeError, ValueError or InputError: this is nothing that `to_dict` gave, and nothing was taken.
+        """
+        limits = self.limits
+        guard = Guard.from_dict(
+            data["guard"], received_us, payments_min=limits.payments_min, release=limits.release, look_payments=limits.look_payments
+        ).with_subjects(self.guard.subjects)
+        observed, unknown_words = Observed.from_dict(data["observed"]), int(data["unknown_words"])
+        canary = agreement = None
+        if (told := data["canary"]) is not None and self.canary is not None and told["name"] == self._canary:
+            canary, lsn = Canary.from_dict(told["counts"]), int(told["lsn"])
+        if (told := data["challenger"]) is not None and self.challenger is not None and told["hash"] == self.challenger.hash:
+            agreement = Agreement.from_dict(told["counts"])
+        if guard.windows_s == self.guard.windows_s:
+            self.guard = guard
+        self.observed, self.unknown_words = observed, unknown_words
+        if canary is not None:
+            self.canary, self.canary_lsn = canary, lsn
+        if agreement is not None:
+            self.agreement = agreement
 
     def taken(self) -> list[Trip]:
         """The trips since the last call."""

@@ -131,6 +131,11 @@ class ServeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.folder / "snapshots"
 
     @property
+    def counts(self) -> Path:
+        """What was counted beside the decisions (`engine.counts`)."""
+        return self.folder / "counts.json"
+
+    @property
     def run(self) -> Path:
         """Sockets and marks of running processes."""
         return self.folder / "run"

@@ -26,7 +26,7 @@ from fraudloop.decisions.rules import RuleSet
 from fraudloop.decisions.rules import State as RuleState
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.door.row import Row
-from fraudloop.engine import force
+from fraudloop.engine import counts, force
 from fraudloop.engine.beside import version_of
 from fraudloop.engine.config import ServeConfig
 from fraudloop.engine.deciding import NO_MODEL, NO_STATE, InForce, Part, decisions_of, explain, judge, reasons_of
@@ -185,6 +185,9 @@ class Service:
         beside.bounds, beside.limits, beside.theirs = config.canary.bounds, config.guard, config.observed_field
         beside.shadow_batches_max = config.shadow_batches_max
         beside.use(in_force, service.slots.challenger, state.next_lsn)
+        anew = counts.recall(config.counts, beside, state.next_lsn, state.received_us)
+        if anew is not None:
+            service.alarms["counts"] = anew
         return service
 
     @staticmethod
@@ -486,6 +489,10 @@ class Service:
         if found is not None and found.verdict == "worse" and self.slots.canary is not None:
             beside.comparison = None
             self._take_back_canary(self.slots.canary, found.why)
+
+    def counted(self) -> bytes:
+        """What was counted beside the decisions, as `config.counts` keeps it."""
+        return counts.encoded(self.engine.beside, self.engine.log.durable_lsn)
 
     def clear_guards(self) -> None:
         """Somebody has published rules: what guards said of those before is done with."""

@@ -139,11 +139,14 @@ class Guard:
         if received_us >= self._part_end:
             if self._waiting:
                 out = self._look()
-            self._part_end = min((received_us // ring.part_us + 1) * ring.part_us for ring in self._rings)
+            self._part_end = self._part_end_after(received_us)
         self._newest = received_us
         self._waiting += payments
         self._acted += acted
         return out + self._look() if self._waiting >= self.look_payments else out
+
+    def _part_end_after(self, received_us: int) -> int:
+        return min((received_us // ring.part_us + 1) * ring.part_us for ring in self._rings)
 
     def _look(self) -> tuple[Trip, ...]:
         """Add what waits to every window and compare."""
@@ -200,6 +203,34 @@ class Guard:
                 ring.add(self._newest, np.where(kept, self._waiting, 0), acted)
         out.armed[new] = self.armed[old]
         out._all_armed = bool(out.armed.all())
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, the inverse of :meth:`from_dict`: what was counted, not the settings."""
+        return {
+            "subjects": [[s.kind, s.name, s.version, s.share_max] for s in self.subjects], "armed": self.armed.tolist(), "newest_us": self._newest,
+            "waiting": self._waiting, "acted": self._acted.tolist(),
+            "windows": [[ring.window_s, ring.part, ring.parts.tolist()] for ring in self._rings],
+        }  # fmt: skip
+
+    @staticmethod
+    def from_dict(
+        data: Mapping[str, Any], until_us: int, *, payments_min: int = GUARD_PAYMENTS_MIN, release: float = GUARD_RELEASE, look_payments: int = GUARD_LOOK_PAYMENTS
+    ) -> Guard:  # fmt: skip
+        """A guard of the subjects and windows of then. until_us: no later batch will have arrived before."""
+        subjects = [Subject(*given) for given in data["subjects"]]
+        windows = [int(window_s) for window_s, _, _ in data["windows"]]
+        out = Guard(subjects, windows, payments_min=payments_min, release=release, look_payments=look_payments)
+        for ring, (_, part, parts) in zip(out._rings, data["windows"], strict=True):
+            ring.part = int(part)
+            ring.parts = np.array(parts, np.int64).reshape(ring.parts.shape)
+            ring.sums = ring.parts.sum(axis=0)
+        out.armed = np.array(data["armed"], bool).reshape(out.armed.shape)
+        out._all_armed = bool(out.armed.all())
+        out._newest, out._waiting = min(int(data["newest_us"]), until_us), int(data["waiting"])
+        out._acted = np.array(data["acted"], np.int64).reshape(out._acted.shape)
+        if out._newest >= 0:
+            out._part_end = out._part_end_after(out._newest)
         return out
 
 

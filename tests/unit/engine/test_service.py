@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,6 +22,7 @@ from fraudloop.door.row import RowDoor
 from fraudloop.door.shape import Shape
 from fraudloop.engine import intake
 from fraudloop.engine.config import GuardConfig, ServeConfig
+from fraudloop.engine.counts import save
 from fraudloop.engine.service import Service
 from fraudloop.errors import FraudloopError, InputError, RefoldNeeded
 from fraudloop.ledger.files import FolderFiles
@@ -342,3 +344,88 @@ def test_a_damaged_bundle_of_the_store_is_read_from_the_copy_beside_the_log(open
     assert name is not None
     (store.root / "bundles" / name / "models" / "linear-1.json").write_text("{}")
     assert opened().service.slots.champion.hash == name
+
+
+def keep(running: Running) -> None:
+    """What the loop of the process does every ten seconds."""
+    save(running.config.counts, running.service.counted())
+
+
+def counts(running: Running) -> dict[str, Any]:
+    return running.service.engine.beside.to_dict()
+
+
+def test_counts_go_on_after_a_restart(opened: Any, store: BundleStore) -> None:
+    point(store, "champion", bundle_of(MILD))
+    point(store, "canary", bundle_of({"amount": 0.0002}))
+    point(store, "challenger", bundle_of({"amount": 0.0003}))
+    running = opened(canary_share=0.5, guard=GUARD, observe=True)
+    running.publish(rule_set(rule("some", "amount > 20")))
+    running.pay(0, 40, existing_decision="decline")
+    running.pay(40, 40, existing_decision="what?")
+    while running.service.engine.beside.shadow:
+        running.service.engine.step()
+    keep(running)
+    before = counts(running)
+    assert before["canary"] and before["challenger"] and before["unknown_words"] == 40 and running.service.engine.beside.shadowed == 80
+    running.service.close()
+    again = opened(canary_share=0.5, guard=GUARD, observe=True)
+    assert "counts" not in again.service.alarms
+    after = counts(again)
+    # What was counted by then stands in the windows; the rest is looked at with the next payments.
+    assert after.pop("guard")["windows"][0][2] == before.pop("guard")["windows"][0][2]
+    assert after == before
+    again.pay(80, 40, existing_decision="decline")
+    assert again.service.engine.beside.observed.summary()["payments"] == 120
+    assert int(again.service.engine.beside.guard.shares()[0]["payments"]) == 120
+
+
+def test_a_rule_is_taken_back_on_what_was_counted_before_a_restart_too(opened: Any, store: BundleStore) -> None:
+    point(store, "champion", bundle_of(MILD))
+    running = opened(guard=GUARD)
+    running.publish(rule_set(rule("all", "amount > 0")))
+    running.pay(0, 40)
+    keep(running)
+    running.service.close()
+    again = opened(guard=GUARD)
+    again.pay(40, 20)  # 60 in all: enough of them
+    again.service.guard()
+    again.turn()
+    assert "guard:all" in again.service.alarms
+
+
+def test_of_another_canary_nothing_is_taken(opened: Any, store: BundleStore) -> None:
+    point(store, "champion", bundle_of(MILD))
+    point(store, "canary", bundle_of({"amount": 0.0002}))
+    running = opened(canary_share=0.5)
+    running.pay(0, 40)
+    keep(running)
+    running.service.close()
+    point(store, "canary", bundle_of({"amount": 0.0003}))
+    again = opened(canary_share=0.5)
+    again.follow()
+    assert counts(again)["canary"]["name"] != "" and sum(again.service.engine.beside.canary.counts.ravel().tolist()) == 0
+
+
+@pytest.mark.parametrize("spoiled", [b"", b"{", b"[]", b'{"durable_lsn": 1, "beside": {}}', b'{"durable_lsn": 1, "beside": {"guard": 3}}'])
+def test_counts_that_cannot_be_read_are_said_to_begin_anew(opened: Any, store: BundleStore, spoiled: bytes) -> None:
+    point(store, "champion", bundle_of(MILD))
+    running = opened(guard=GUARD)
+    running.pay(0, 40)
+    running.service.close()
+    running.config.counts.write_bytes(spoiled)
+    again = opened(guard=GUARD)
+    assert "begin anew" in again.service.alarms["counts"] and str(running.config.counts) in again.service.alarms["counts"]
+    assert len(again.pay(40, 5)) == 5
+
+
+def test_counts_of_a_log_that_went_further_are_not_taken(opened: Any, store: BundleStore, tmp_path: Path) -> None:
+    point(store, "champion", bundle_of(MILD))
+    running = opened()
+    running.pay(0, 40)
+    keep(running)
+    running.service.close()
+    for folder in ("log", "snapshots"):
+        shutil.rmtree(tmp_path / "data" / folder, ignore_errors=True)
+    again = opened()
+    assert "goes further" in again.service.alarms["counts"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 
@@ -144,3 +145,27 @@ def test_a_batch_costs_little() -> None:
             guard.note((start * 1_000 + n) * 3_200, 32, counts(hits, tiers))
         best = min(best, time.perf_counter_ns() - begin)
     assert best / 1_000 < 60_000, best
+
+
+@given(BATCHES, st.integers(0, 40), st.sampled_from([1, 25]))
+@settings(max_examples=100, deadline=None)
+def test_a_guard_of_what_another_had_counted_goes_on_as_that_one(
+    steps: list[tuple[int, int, float, float]], cut: int, look_payments: int
+) -> None:
+    at = 1_000 * SECOND_US
+    one = other = Guard(SUBJECTS, (60, 120), payments_min=30, release=0.5, look_payments=look_payments)
+    for number, (gap, payments, a, b) in enumerate(steps):
+        if number == cut:
+            kept = json.loads(json.dumps(one.to_dict()))
+            other = Guard.from_dict(kept, at, payments_min=30, release=0.5, look_payments=look_payments)
+        at += gap
+        acted = np.array([int(payments * a), int(payments * b)])
+        told = one.note(at, payments, acted)
+        assert other is one or other.note(at, payments, acted) == told
+    assert other.to_dict()["armed"] == one.to_dict()["armed"]
+
+
+def test_a_guard_whose_counts_are_of_a_later_moment_takes_what_comes_before_it() -> None:
+    guard = Guard(SUBJECTS, (60,), payments_min=30, release=0.5, look_payments=1)
+    guard.note(5_000_000, 10, np.array([1, 1]))
+    Guard.from_dict(guard.to_dict(), 4_000_000, look_payments=1).note(4_000_000, 10, np.array([1, 1]))
