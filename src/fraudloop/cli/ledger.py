@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fraudloop.cli.options import Columns, InputFile, JsonOutput
+from fraudloop.cli.options import Columns, InputFile, JsonOutput, keep_to_ourselves
 from fraudloop.cli.output import note, print_json, print_table, progress
 from fraudloop.cli.remote import Remote
 from fraudloop.data.ingest import DEFAULT_MAX_REJECTED
@@ -24,6 +25,12 @@ Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The data fold
 IndexUrl = Annotated[str | None, typer.Option("--index", metavar="URL", help="The index in PostgreSQL instead of DIR/index.sqlite.")]
 Who = Annotated[str, typer.Option("--who", metavar="NAME", help="Who answers for it.")]
 Why = Annotated[str, typer.Option("--why", metavar="TEXT", help="For the auditor.")]
+
+
+@app.callback()
+def _begin(context: typer.Context) -> None:
+    before = keep_to_ourselves()
+    context.call_on_close(lambda: os.umask(before))
 
 
 @app.command("import")

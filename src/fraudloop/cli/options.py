@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,14 @@ import typer
 def names_of(text: str) -> tuple[str, ...]:
     """The names of a list like `a, b`."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def keep_to_ourselves() -> int:
+    """Of what is written from here on nobody outside the account's group can read anything: logs, indexes and exports name customers and
+    amounts. Returns the mask of before."""
+    before = os.umask(0o027)
+    os.umask(before | 0o027)
+    return before
 
 
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]

@@ -15,7 +15,7 @@ import typer
 
 from fraudloop.api.keys import Keys, is_local, require_keys
 from fraudloop.api.supervisor import Supervisor
-from fraudloop.cli.options import Columns
+from fraudloop.cli.options import Columns, keep_to_ourselves
 from fraudloop.cli.output import note
 from fraudloop.door.shape import Shape
 from fraudloop.engine.config import ServeConfig
@@ -61,7 +61,7 @@ def command(
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024)
     except OSError as error:
         raise InputError(f"--host {host} --port {port}: cannot be listened on ({error.strerror}); is another service there?") from error
-    os.umask(os.umask(0) | 0o027)  # of what it writes nobody else on the machine reads anything: indexes name customers and amounts
+    keep_to_ourselves()
     serve.folder.mkdir(parents=True, exist_ok=True)
     require_keys(host, Keys(serve.folder).all())
     again = [word for word in sys.argv[1:] if word]
