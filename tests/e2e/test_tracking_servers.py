@@ -139,7 +139,17 @@ def second_clone(folder: Path, *, with_git: bool) -> Path:
 def reproduced(source: Path, home: Path, run: str, tracking: Tracking, environment: dict[str, str], **more: str) -> dict[str, Any]:
     """`reproduce` in an interpreter that has the packages, and of everything else only what is named here."""
     home.mkdir()
-    env = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(source), "PYTHONHASHSEED": "77", **environment, **more}
+    # The same bits are promised for one platform; a BLAS that is told to be that of another processor is of another one.
+    platform = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "PYTHONPATH": str(source),
+        "PYTHONHASHSEED": "77",
+        **platform,
+        **environment,
+        **more,
+    }
     done = subprocess.run(
         [sys.executable, "-c", AGAIN, run, tracking.uri, str(tracking.artifacts)], cwd=home, env=env, capture_output=True, text=True, check=False
     )  # fmt: skip
