@@ -160,7 +160,7 @@ class Beside:
     def take_up(self, data: Mapping[str, Any], received_us: int) -> None:
         """Go on with what another process had counted; of a canary, challenger, rule or model that is another one by now nothing is taken.
 
-        received_us: no later batch will have arrived before. Called after `use`. KeyError, TypeError, ValueError or InputError: this is nothing that `to_dict` gave, and nothing was taken.
+        received_us: no later batch will have arrived before. Called after `use`. KeyError, TypeError, ValueError, OverflowError or InputError: this is nothing that `to_dict` gave, and nothing was taken.
         """
         limits = self.limits
         guard = Guard.from_dict(

@@ -48,6 +48,6 @@ def recall(path: Path, beside: Beside, next_lsn: int, received_us: int) -> str |
         beside.take_up(found.beside, received_us)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError, InputError, KeyError, TypeError, ValueError) as error:
+    except (OSError, msgspec.MsgspecError, InputError, KeyError, TypeError, ValueError, OverflowError) as error:
         return f"{_ANEW}: {path} cannot be read ({type(error).__name__}: {error})"
     return None

@@ -93,8 +93,8 @@ class Agreement:
     def from_dict(data: Mapping[str, Any]) -> Agreement:
         """Of what :meth:`to_dict` gave."""
         out = Agreement()
-        out.outcomes = np.array(data["outcomes"], np.int64)
-        out.sums = np.array(data["sums"], np.float64)
+        out.outcomes = np.array(data["outcomes"], np.int64).reshape(out.outcomes.shape)
+        out.sums = np.array(data["sums"], np.float64).reshape(out.sums.shape)
         return out
 
 
@@ -205,7 +205,7 @@ class Observed:
     def from_dict(data: Mapping[str, Any]) -> Observed:
         out = Observed(int(data["most"]))
         for name, kind in (("payments", np.int64), ("money", np.float64), ("frauds", np.int64), ("fraud_money", np.float64)):
-            setattr(out, name, np.array(data[name], kind))
+            setattr(out, name, np.array(data[name], kind).reshape(getattr(out, name).shape))
         for gap, money, name, theirs, ours, score in data["most_different"]:
             out._keep((gap, money, name, theirs, ours, math.nan if score is None else score))
         return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -429,3 +430,17 @@ def test_counts_of_a_log_that_went_further_are_not_taken(opened: Any, store: Bun
         shutil.rmtree(tmp_path / "data" / folder, ignore_errors=True)
     again = opened()
     assert "goes further" in again.service.alarms["counts"]
+
+
+@pytest.mark.parametrize("wrong", [[[1]], [], [[10**30] * 4] * 5])
+def test_counts_of_another_shape_are_not_taken(opened: Any, store: BundleStore, wrong: object) -> None:
+    point(store, "champion", bundle_of(MILD))
+    running = opened(observe=True)
+    running.pay(0, 10)
+    running.service.close()
+    kept = msgspec.json.decode(running.service.counted())
+    kept["beside"]["observed"]["payments"] = wrong
+    save(running.config.counts, json.dumps(kept).encode())
+    again = opened(observe=True)
+    assert "begin anew" in again.service.alarms["counts"]
+    assert len(again.pay(10, 5)) == 5
