@@ -12,7 +12,7 @@ STAMP := $(VENV)/.fraudloop-ready
 KERNELS := $(wildcard src/fraudloop/compiled.py src/fraudloop/limits.py src/fraudloop/features/*.py src/fraudloop/door/identity.py \
            src/fraudloop/scoring/*.py src/fraudloop/decisions/rule_program.py src/fraudloop/decisions/ranking.py \
            src/fraudloop/decisions/policy.py src/fraudloop/decisions/decide.py src/fraudloop/monitoring/sketches.py src/fraudloop/door/spread.py src/fraudloop/door/events.py \
-           src/fraudloop/ledger/punctured.py src/fraudloop/engine/known.py src/fraudloop/engine/populator.py \
+           src/fraudloop/ledger/punctured.py src/fraudloop/engine/known.py src/fraudloop/engine/metronome.py src/fraudloop/engine/populator.py \
            src/fraudloop/engine/syncer.py)
 WORKERS ?= 2
 

@@ -107,6 +107,7 @@ class Asking:
         tokens = TokenKey()
         self.backing = Backing(self.service, tokens, lambda: None)
         self.engine = self.service.engine
+        self.engine.sampled = 1  # every batch is followed
         self.sink = os.open(os.devnull, os.O_WRONLY)
         self.lines = Lines(self.sink, every=1)
         app = Scorer(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fraudloop.decisions.costs import Costs
 from fraudloop.decisions.decide import LACKS, Decided, Evidence, decide, draw
+from fraudloop.decisions.entries import Entries
 from fraudloop.decisions.policy import ColdStart, ControlShare, DecisionPolicy, Policy
 from fraudloop.domain.outcome import Outcome
 from fraudloop.errors import InputError
@@ -152,11 +153,14 @@ def test_a_policy_that_is_published_later_finds_its_machine_code_ready() -> None
     from fraudloop.decisions import decide as kernels
 
     kernels.warm()
-    ready = len(kernels._weigh.signatures)  # type: ignore[attr-defined]
+    ready = len(kernels._decide.signatures)  # type: ignore[attr-defined]
     policy = DecisionPolicy.from_dict(
         {"decline": 0.9, "review": 0.5, "cold_start": {"count": "c", "below": 3, "decline": 0.8, "review": 0.2}}
     )
-    vectors, none = np.zeros((4, 3)), np.zeros(4, bool)
-    given = Evidence(np.full(4, 0.3), np.zeros(4, np.int8), np.zeros(4, np.int8), np.zeros(4), none, none, np.zeros(4, np.uint8), vectors[:, 1], np.ones(4), np.ones(4))  # fmt: skip
-    assert decide(given, policy).outcome.tolist() == [Outcome.REVIEW] * 4
-    assert len(kernels._weigh.signatures) == ready  # type: ignore[attr-defined]
+    vectors = np.zeros((4, 3))
+    for listed in (Entries().look_up([{}] * 4, [1] * 4).block, np.zeros(4, bool)):
+        given = Evidence(
+            np.full(4, 0.3), np.zeros(4, np.int8), np.zeros(4, np.int8), np.zeros(4), listed, listed, np.zeros(4, np.uint8), np.ones(4), vectors[:, 1], np.ones(4)
+        )  # fmt: skip
+        assert decide(given, policy).outcome.tolist() == [Outcome.REVIEW] * 4
+    assert len(kernels._decide.signatures) == ready  # type: ignore[attr-defined]

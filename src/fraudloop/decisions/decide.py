@@ -23,7 +23,7 @@ from fraudloop.compiled import njit
 from fraudloop.decisions.policy import ColdStart as ColdStart
 from fraudloop.decisions.policy import ControlShare as ControlShare
 from fraudloop.decisions.policy import DecisionPolicy as DecisionPolicy
-from fraudloop.decisions.policy import Policy
+from fraudloop.decisions.policy import Policy, tier_of
 from fraudloop.domain.outcome import Outcome
 
 Floats = NDArray[np.float64]
@@ -48,15 +48,20 @@ class Decided(IntEnum):
 _APPROVE, _REVIEW, _DECLINE = int(Outcome.APPROVE), int(Outcome.REVIEW), int(Outcome.DECLINE)
 _TIER, _LACK, _RULE, _ALLOW, _CONTROL, _BLOCK = (int(one) for one in Decided)
 
+# Of payments of which something is not asked.
+_UNKNOWN: Final = np.empty(0)
+_NOBODY: Final = np.empty(0, bool)
+
 
 class Evidence(msgspec.Struct, frozen=True, gc=False):
     """What is known of n payments.
 
     score: float64 [n], calibrated, NaN where there is no model. rules: int8 [n], the severest outcome that live rules ask for;
     firm: the same of rules that no allow entry overrides; score_change: float64 [n], of rules. block, allow: bool [n], an entry of a
-    list applies. lacks: uint8 [n], bits of LACKS. history: float64 [n], the cold-start count, NaN unknown. amount: float64 [n],
-    units of the base currency, NaN unknown. draw: float64 [n] in [0, 1), of `draw`. degraded: bool [n], the state of its entities is
-    gone, so that its features are not what they should be. fallback: there is no model, and `rules` are of the fallback rules.
+    list applies. lacks: uint8 [n], bits of LACKS. amount: float64 [n], units of the base currency, NaN unknown. history: float64 [n], the
+    cold-start count, NaN unknown; None where the policy asks for none. draw: float64 [n] in [0, 1), of `draw`; None where it lets nobody through.
+    degraded: bool [n], the state of its entities is gone, so that its features are not what they should be; None: of nobody. fallback: there
+    is no model, and `rules` are of the fallback rules.
     """
 
     score: Floats
@@ -66,9 +71,9 @@ class Evidence(msgspec.Struct, frozen=True, gc=False):
     block: Bools
     allow: Bools
     lacks: NDArray[np.uint8]
-    history: Floats
     amount: Floats
-    draw: Floats
+    history: Floats | None = None
+    draw: Floats | None = None
     degraded: Bools | None = None
     fallback: bool = False
 
@@ -90,80 +95,94 @@ def decide(evidence: Evidence, policy: DecisionPolicy) -> Decisions:
 
     >>> from fraudloop.decisions.policy import Policy
     >>> one, none = np.ones(1), np.zeros(1, bool)
-    >>> evidence = Evidence(0.95 * one, np.zeros(1, np.int8), np.zeros(1, np.int8), 0 * one, none, none, np.zeros(1, np.uint8), 9 * one, 50 * one, 0.5 * one)
+    >>> evidence = Evidence(0.95 * one, np.zeros(1, np.int8), np.zeros(1, np.int8), 0 * one, none, none, np.zeros(1, np.uint8), 50 * one)
     >>> Outcome(int(decide(evidence, DecisionPolicy(Policy())).outcome[0])).text
     'decline'
     """
+    cold_start, control = policy.cold_start, policy.control
+    assert cold_start is None or evidence.history is not None, "a policy with a cold start asks for the history"
+    assert control is None or control.share == 0 or evidence.draw is not None, "a control share is drawn"
     n = len(evidence.score)
-    risk, cold = np.empty(n), np.zeros(n, bool)
-    _weigh(
+    found, flags, risk = np.empty((3, n), np.int8), np.empty((2, n), bool), np.empty(n)
+    _decide(
         evidence.score,
         evidence.score_change,
-        np.ascontiguousarray(evidence.history),  # a column of vectors, perhaps; the kernel is compiled for one kind of array and number
-        -np.inf if policy.cold_start is None else float(policy.cold_start.below),
+        evidence.rules,
+        evidence.firm,
+        evidence.block,
+        evidence.allow,
+        evidence.lacks,
+        evidence.amount,
+        # A column of vectors, perhaps: the kernel is compiled for one kind of array.
+        _UNKNOWN if cold_start is None else np.ascontiguousarray(evidence.history),
+        _UNKNOWN if control is None or evidence.draw is None else evidence.draw,
+        _NOBODY if evidence.degraded is None else evidence.degraded,
+        0.0 if cold_start is None else float(cold_start.below),
+        0.0 if control is None else float(control.amount_max),
+        0.0 if control is None else float(control.share),
+        policy.bounds,
+        policy.prices,
+        evidence.fallback and policy.approves_without_model,
+        found,
+        flags,
         risk,
-        cold,
     )
-    degraded = np.zeros(n, bool) if evidence.degraded is None else evidence.degraded
-    tier = policy.tier(risk, evidence.amount, cold, degraded, evidence.fallback)
-    outcome, decided, control = np.empty(n, np.int8), np.empty(n, np.int8), np.empty(n, bool)
-    share, amount_max = (0.0, 0.0) if policy.control is None else (policy.control.share, policy.control.amount_max)
-    _settle(
-        risk, tier, evidence.rules, evidence.firm, evidence.block, evidence.allow, evidence.lacks, evidence.amount, evidence.draw, share, amount_max, outcome, decided, control,
-    )  # fmt: skip
-    return Decisions(outcome, tier, risk, decided, cold, control)
+    return Decisions(found[0], found[1], risk, found[2], flags[0], flags[1])
 
 
 @njit
-def _weigh(score: Floats, change: Floats, history: Floats, below: float, risk: Floats, cold: Bools) -> None:
-    """Scores as rules changed them, within 0 and 1; and whose history is short, or unknown. below: minus infinity, nobody's is."""
-    for at in range(len(score)):
-        risk[at] = score[at] + change[at]
-        if risk[at] < 0.0:
-            risk[at] = 0.0
-        elif risk[at] > 1.0:
-            risk[at] = 1.0
-        cold[at] = below > -np.inf and not history[at] >= below
-
-
-@njit
-def _settle(
-    risk: Floats,
-    tier: NDArray[np.int8],
+def _decide(
+    score: Floats,
+    change: Floats,
     rules: NDArray[np.int8],
     firm: NDArray[np.int8],
     block: Bools,
     allow: Bools,
     lacks: NDArray[np.uint8],
     amount: Floats,
-    draw: Floats,
-    share: float,
+    history: Floats,
+    draws: Floats,
+    degraded: Bools,
+    below: float,
     amount_max: float,
-    outcome: NDArray[np.int8],
-    decided: NDArray[np.int8],
-    control: Bools,
+    share: float,
+    bounds: Floats,
+    prices: Floats,
+    approves: bool,
+    found: NDArray[np.int8],
+    flags: Bools,
+    risks: Floats,
 ) -> None:
-    for at in range(len(risk)):
+    """history, draws, degraded: empty where the policy asks for none, or nobody's is. below, amount_max, share: of cold start and control. found:
+    outcome, tier, decided; flags: cold, control."""
+    for at in range(len(score)):
+        risk = score[at] + change[at]
+        if risk < 0.0:
+            risk = 0.0
+        elif risk > 1.0:
+            risk = 1.0
+        cold = len(history) > 0 and not history[at] >= below
+        tier = tier_of(risk, amount[at], cold, len(degraded) > 0 and degraded[at], bounds, prices, approves)
         lack = _REVIEW if lacks[at] != 0 else _APPROVE
-        found = max(tier[at], lack, rules[at])
-        by = _TIER
-        if rules[at] > 0 and rules[at] == found:
+        outcome, by = max(tier, lack, rules[at]), _TIER
+        if rules[at] > 0 and rules[at] == outcome:
             by = _RULE
-        elif lack > 0 and lack == found:
+        elif lack > 0 and lack == outcome:
             by = _LACK
         # Only what the model alone stops: rules, lists and lacks are decisions of people, and stay.
-        alone = tier[at] > _APPROVE and rules[at] == 0 and lack == 0 and not allow[at] and not block[at] and risk[at] == risk[at]
-        control[at] = alone and amount[at] <= amount_max and draw[at] < share
-        if control[at]:
-            found, by = _APPROVE, _CONTROL
+        alone = tier > _APPROVE and rules[at] == 0 and lack == 0 and not allow[at] and not block[at] and risk == risk
+        control = alone and amount[at] <= amount_max and share > 0.0 and draws[at] < share
+        if control:
+            outcome, by = _APPROVE, _CONTROL
         if allow[at]:
             stands = max(firm[at], lack)
-            if found > stands:
+            if outcome > stands:
                 by = _ALLOW
-            found = stands
+            outcome = stands
         if block[at]:
-            found, by = _DECLINE, _BLOCK
-        outcome[at], decided[at] = found, by
+            outcome, by = _DECLINE, _BLOCK
+        found[0, at], found[1, at], found[2, at] = outcome, tier, by
+        flags[0, at], flags[1, at], risks[at] = cold, control, risk
 
 
 def draw(experiment: str, key: str, secret: bytes) -> float:
@@ -178,7 +197,8 @@ def draw(experiment: str, key: str, secret: bytes) -> float:
 
 
 def warm() -> None:
-    """Run the kernel once, so that its machine code is ready."""
-    zeros, none = np.zeros(1), np.zeros(1, bool)
-    rank = np.zeros(1, np.int8)
-    decide(Evidence(zeros, rank, rank, zeros, none, none, np.zeros(1, np.uint8), zeros, zeros, zeros), DecisionPolicy(Policy()))
+    """Run the kernel once for each kind of array it is used with, so that its machine code is ready."""
+    zeros, nobody, rank = np.zeros(1), np.zeros(1, bool), np.zeros(1, np.int8)
+    nobody.flags.writeable = False  # as `Entries.look_up` gives it while no list holds anything
+    for listed in (nobody, nobody.copy()):
+        decide(Evidence(zeros, rank, rank, zeros, listed, listed, np.zeros(1, np.uint8), zeros), DecisionPolicy(Policy()))

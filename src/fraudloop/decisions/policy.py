@@ -11,7 +11,7 @@ import json
 import math
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from importlib import resources
 from itertools import pairwise
@@ -66,12 +66,12 @@ class Policy:
 
     def tiers(self, scores: NDArray[np.float64]) -> NDArray[np.int8]:
         """The outcomes of n scores as the integers of `Outcome`, int8 [n]."""
-        out = np.zeros(len(scores), np.int8)
-        _raise_tiers(np.ascontiguousarray(scores, np.float64), np.ones(len(scores), bool), *self._bounds, out)
+        out = np.empty(len(scores), np.int8)
+        _outcomes(np.ascontiguousarray(scores, np.float64), np.array(self.bounds), out)
         return out
 
     @property
-    def _bounds(self) -> tuple[float, float, float]:
+    def bounds(self) -> tuple[float, float, float]:
         """As the kernel reads them: nothing is above a challenge that there is not."""
         return math.inf if self.challenge is None else self.challenge, self.review, self.decline
 
@@ -148,6 +148,23 @@ class DecisionPolicy:
     degraded: Policy | None = None
     without_model: str = "review"
     name: str = "policy"
+    #: As the kernel reads them: challenge, review and decline of `tiers`, of a cold start and of the degraded, float64 [3, 3], beyond any score where
+    #: there are none; what a missed fraud costs by its amount and by itself, what looking costs, and what a false alarm does, float64 [4], or [0].
+    bounds: Floats = field(init=False, repr=False, compare=False)
+    prices: Floats = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        stricter = (None if self.cold_start is None else self.cold_start.policy, self.degraded)
+        bounds = [self.tiers.bounds, *((math.inf,) * 3 if policy is None else policy.bounds for policy in stricter)]
+        costs = self.costs
+        prices = [] if costs is None else [costs.missed_share, costs.missed_fixed, costs.review + costs.review_price, costs.false_alarm]
+        object.__setattr__(self, "bounds", np.array(bounds, np.float64))
+        object.__setattr__(self, "prices", np.array(prices, np.float64))
+
+    @property
+    def approves_without_model(self) -> bool:
+        """Whether the fallback rules alone decide where there is no score."""
+        return self.without_model == "rules"
 
     @property
     def hash(self) -> str:
@@ -155,26 +172,19 @@ class DecisionPolicy:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:32]
 
     def tier(
-        self, risk: Floats, amount: Floats, cold: NDArray[np.bool_], degraded: NDArray[np.bool_], fallback: bool = False
+        self, risk: Floats, amount: Floats, cold: NDArray[np.bool_] | None = None, degraded: NDArray[np.bool_] | None = None, fallback: bool = False
     ) -> NDArray[np.int8]:
         """What the policy alone says of n payments, int8 [n] of Outcome.
 
-        risk, amount: float64 [n], NaN unknown. cold: little history. degraded: the state of its entities is gone. fallback: the fallback
-        rules were asked, because there is no model.
+        risk, amount: float64 [n], NaN unknown. cold: little history; degraded: the state of its entities is gone; None: nobody's. fallback: the
+        fallback rules were asked, because there is no model.
         """
-        out = self.tiers.tiers(risk)
-        if self.costs is not None:
-            priced = self.costs.tiers(risk, amount)
-            if self.tiers.challenge is not None:
-                priced = np.maximum(priced, np.where(risk > self.tiers.challenge, np.int8(Outcome.CHALLENGE), np.int8(Outcome.APPROVE)))
-            out = np.where(np.isnan(risk) | np.isnan(amount), out, priced)
-        out = out.astype(np.int8, copy=False)
-        for applies, stricter in ((cold, None if self.cold_start is None else self.cold_start.policy), (degraded, self.degraded)):
-            if stricter is not None:
-                _raise_tiers(risk, applies, *stricter._bounds, out)
-        if fallback and self.without_model == "rules":
-            # Without the state these rules see too little as well: then somebody looks.
-            out[np.isnan(risk) & ~degraded] = Outcome.APPROVE
+        n = len(risk)
+        out, none = np.empty(n, np.int8), np.zeros(n, bool)
+        _tiers(
+            risk, amount, none if cold is None else cold, none if degraded is None else degraded, self.bounds, self.prices,
+            fallback and self.approves_without_model, out,
+        )  # fmt: skip
         return out
 
     @staticmethod
@@ -295,25 +305,63 @@ def _nearest(word: str, among: Collection[str]) -> str:
 
 
 @njit
-def _raise_tiers(
-    scores: Floats, applies: NDArray[np.bool_], challenge: float, review: float, decline: float, out: NDArray[np.int8]
-) -> None:
-    """Raise outcomes to what these thresholds say of the scores, where they apply."""
+def _outcome_of(score: float, bounds: Floats) -> int:
+    """The outcome of a score by challenge, review and decline."""
+    if score != score:
+        return _REVIEW
+    if score > bounds[2]:
+        return _DECLINE
+    if score > bounds[1]:
+        return _REVIEW
+    if score > bounds[0]:
+        return _CHALLENGE
+    return _APPROVE
+
+
+@njit
+def _outcomes(scores: Floats, bounds: Floats, out: NDArray[np.int8]) -> None:
     for at in range(len(scores)):
-        if not applies[at]:
-            continue
-        score, found = scores[at], _APPROVE
-        if score != score:
-            found = _REVIEW
-        elif score > decline:
-            found = _DECLINE
-        elif score > review:
-            found = _REVIEW
-        elif score > challenge:
-            found = _CHALLENGE
-        out[at] = max(out[at], found)
+        out[at] = _outcome_of(scores[at], bounds)
+
+
+@njit
+def _cheapest(chance: float, amount: float, prices: Floats) -> int:
+    """The outcome of least expected cost (`Costs.tiers`), the mildest of those that cost the same."""
+    least, found = chance * (prices[0] * abs(amount) + prices[1]), _APPROVE
+    if prices[2] < least:
+        least, found = prices[2], _REVIEW
+    if (1.0 - chance) * prices[3] < least:
+        found = _DECLINE
+    return found
+
+
+@njit
+def tier_of(risk: float, amount: float, cold: bool, degraded: bool, bounds: Floats, prices: Floats, approves: bool) -> int:
+    """`DecisionPolicy.tier` of one payment. bounds, prices: of the policy. approves: there is no model, and the fallback rules decide alone."""
+    if risk != risk and approves and not degraded:
+        return _APPROVE  # without the state these rules see too little as well: then somebody looks
+    out = _outcome_of(risk, bounds[0])
+    if len(prices) and risk == risk and amount == amount:
+        out = _cheapest(risk, amount, prices)
+        if risk > bounds[0, 0]:
+            out = max(out, _CHALLENGE)
+    if cold:
+        out = max(out, _outcome_of(risk, bounds[1]))
+    if degraded:
+        out = max(out, _outcome_of(risk, bounds[2]))
+    return out
+
+
+@njit
+def _tiers(
+    risk: Floats, amount: Floats, cold: NDArray[np.bool_], degraded: NDArray[np.bool_], bounds: Floats, prices: Floats, approves: bool, out: NDArray[np.int8]
+) -> None:  # fmt: skip
+    for at in range(len(risk)):
+        out[at] = tier_of(risk[at], amount[at], cold[at], degraded[at], bounds, prices, approves)
 
 
 def warm() -> None:
-    """Run the kernel once, so that its machine code is ready."""
-    Policy().tiers(np.zeros(1))
+    """Run the kernels once, so that their machine code is ready."""
+    scores = np.zeros(1)
+    Policy().tiers(scores)
+    DecisionPolicy(Policy()).tier(scores, scores)

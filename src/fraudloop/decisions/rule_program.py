@@ -182,6 +182,15 @@ class _Builder:
 
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@njit
+def take_columns(values: Floats, places: Ints, into: Ints, out: Floats) -> None:
+    """Columns of rows as the evaluator reads them: `out[into[j]] = values[:, places[j]]`. values: float64 [rows, features]."""
+    for j in range(len(places)):
+        for i in range(len(values)):
+            out[into[j], i] = values[i, places[j]]
 
 
 @njit
@@ -323,15 +332,18 @@ def settle(
     unknown: NDArray[np.bool_],
     asked: NDArray[np.int8],
     change: Floats,
+    counts: Ints,
 ) -> None:
     """What the answers ask for. acts: int8 [rules, 5]: 1 if unknown counts as a hit; the outcome of a hit; that of an unknown; 1 if the rule is
-    live; 1 if an allow entry does not override it. asked: int8 [2, n], of all live rules and of those. Scores are added in the order of rules."""
+    live; 1 if an allow entry does not override it. asked: int8 [2, n], of all live rules and of those. Scores are added in the order of rules.
+    counts: int64 [rules], the hits of each."""
     for rule in range(answers.shape[0]):
         for i in range(answers.shape[1]):
             answer = answers[rule, i]
             absent = answer == 2
             hit = answer == 1 or (absent and acts[rule, 0] == 1)
             hits[rule, i] = hit
+            counts[rule] += hit
             unknown[rule, i] = absent
             if acts[rule, 3] == 1:
                 wants = acts[rule, 1] if hit else 0
@@ -346,7 +358,8 @@ def settle(
 
 def warm() -> None:
     """Compile the evaluator."""
-    none = np.zeros((1, 1), bool)
-    settle(np.zeros((1, 1), np.int8), np.zeros((1, 5), np.int8), np.zeros(1), none, none, np.zeros((2, 1), np.int8), np.zeros(1))
+    none, ints = np.zeros((1, 1), bool), np.zeros(1, np.int64)
+    settle(np.zeros((1, 1), np.int8), np.zeros((1, 5), np.int8), np.zeros(1), none, none, np.zeros((2, 1), np.int8), np.zeros(1), ints)
+    take_columns(np.zeros((1, 1)), ints, ints, np.zeros((1, 1)))
     condition = Call("not", (InSet(Name("a", Type.NUMBER, 1), (1.0,), Type.FLAG, 1),), Type.FLAG, 1)
     compile_rules([condition]).run(lambda _: np.zeros(1), lambda _: [], {}, 1)

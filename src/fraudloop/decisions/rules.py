@@ -211,20 +211,21 @@ class CompiledRules:
         """What the answers of the program, int8 [rules, n], ask for."""
         n = answers.shape[1]
         hits, unknown = np.empty(answers.shape, bool), np.empty(answers.shape, bool)
-        asked, change = np.zeros((2, n), np.int8), np.zeros(n)
-        settle(answers, self._acts, self._scores, hits, unknown, asked, change)
-        return Verdicts(hits, unknown, asked[0], asked[1], change)
+        asked, change, counts = np.zeros((2, n), np.int8), np.zeros(n), np.zeros(len(answers), np.int64)
+        settle(answers, self._acts, self._scores, hits, unknown, asked, change, counts)
+        return Verdicts(hits, unknown, asked[0], asked[1], change, counts)
 
 
 class Verdicts(msgspec.Struct, frozen=True, gc=False):
     """hits, unknown: bool [rules, n]. outcome: int8 [n], what live rules ask for at least (0: nothing). firm: the same of rules
-    that no allow entry overrides. score_change: float64 [n]."""
+    that no allow entry overrides. score_change: float64 [n]. counts: int64 [rules], how many each hits."""
 
     hits: NDArray[np.bool_]
     unknown: NDArray[np.bool_]
     outcome: NDArray[np.int8]
     firm: NDArray[np.int8]
     score_change: NDArray[np.float64]
+    counts: NDArray[np.int64]
 
 
 def vocabulary(features: FeatureSet, numbers: Collection[str] = (), words: Collection[str] = ()) -> dict[str, Type]:

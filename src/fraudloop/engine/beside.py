@@ -96,7 +96,7 @@ class Beside:
 
     def note(self, in_force: InForce, judged: Judged, rows: Sequence[Row], values: Floats, received_us: int) -> None:
         """A batch was decided."""
-        live = judged.verdicts.hits[in_force.live_rows]
+        live = judged.verdicts.counts[in_force.live_rows]
         tiers = None if in_force.champion is None else judged.decisions.tier
         if tiers is not None and judged.draws is not None:  # what the canary does is held against the canary
             tiers = np.where(judged.draws < in_force.canary_share, np.int8(Outcome.APPROVE), tiers)
@@ -132,8 +132,7 @@ class Beside:
         read = self.challenger.read(in_force.features, batch.values, batch.rows)
         score = read.scored.scores
         n = len(score)
-        none = np.zeros(n, bool)
-        tiers = in_force.policy.tier(score, batch.judged.amounts, none, none)
+        tiers = in_force.policy.tier(score, batch.judged.amounts)
         self.agreement.note(batch.judged.decisions.tier, tiers, batch.judged.score, score)
         self.shadowed += n
 

@@ -14,9 +14,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudloop.compiled import plain
 from fraudloop.decisions.decide import LACKS, Decisions, Evidence, decide, draw
 from fraudloop.decisions.entries import Entries, Hits
 from fraudloop.decisions.policy import DecisionPolicy
+from fraudloop.decisions.rule_program import take_columns
 from fraudloop.decisions.rules import CompiledRules, Rule, State, Verdicts
 from fraudloop.domain.definitions import FeatureSet
 from fraudloop.domain.outcome import Outcome
@@ -153,15 +155,14 @@ def judge(in_force: InForce, rows: Sequence[Row], received_us: Sequence[int], ve
     amounts, lacks = _lacks(rows, vectors)
     listed = in_force.entries.look_up(rows, received_us)
     policy = in_force.policy
-    if policy.cold_start is not None and policy.cold_start.count in in_force.places:
-        history = values[:, in_force.places[policy.cold_start.count]]
-    else:
-        history = np.full(n, np.nan)
-    chance = np.zeros(n)
+    history = chance = None
+    if policy.cold_start is not None:
+        place = in_force.places.get(policy.cold_start.count)
+        history = np.full(n, np.nan) if place is None else values[:, place]
     if policy.control is not None and policy.control.share > 0:
         chance = np.array([draw(policy.control.experiment, str(row["transaction_id"]), in_force.secret) for row in rows])
     evidence = Evidence(
-        score, verdicts.outcome, verdicts.firm, verdicts.score_change, listed.block, listed.allow, lacks, history, amounts, chance,
+        score, verdicts.outcome, verdicts.firm, verdicts.score_change, listed.block, listed.allow, lacks, amounts, history, chance,
         np.ones(n, bool) if NO_STATE in in_force.why else None, rules is in_force.fallback,
     )  # fmt: skip
     return Judged(decide(evidence, policy), verdicts, score, parts, lacks, listed, amounts, draws)
@@ -209,7 +210,7 @@ def _rule_columns(in_force: InForce, values: Floats, rows: Sequence[Row]) -> Flo
     program = in_force.acting.program
     out = np.empty((len(program.numbers) + len(program.words) + len(program.members), len(rows)))
     own, places, others = in_force.read
-    out[own] = values.T[places]
+    take_columns(plain(values), places, own, out)
     for at, name in others:
         out[at] = np.array([row.get(name) for row in rows], np.float64)  # None becomes NaN
     at = len(program.numbers)
@@ -316,6 +317,8 @@ def decisions_of(
 def _hits_of(in_force: InForce, judged: Judged) -> dict[int, list[tuple[str, Reason]]]:
     """The live rules that hit, by payment, each with the reason that it gives."""
     out: dict[int, list[tuple[str, Reason]]] = {}
+    if not any(judged.verdicts.counts.tolist()):
+        return out
     rules, rows = np.nonzero(judged.verdicts.hits)
     told = in_force.told
     for rule, row in zip(rules.tolist(), rows.tolist(), strict=True):

@@ -38,7 +38,8 @@ Floats = NDArray[np.float64]
 #: Groups that may be under way to the disk. More would be computed for nothing when the disk is gone.
 FLIGHTS_MAX: Final = 64
 
-#: One in so many batches is counted feature by feature: what drifts does so over hours.
+#: One in so many batches is counted feature by feature, for what drifts does so over hours; and is followed phase by phase, for asking the
+#: system for a thread's processor time takes as long as some phases do.
 SAMPLED: Final = 8
 
 #: Upper edges of the times of flushes, seconds.
@@ -67,6 +68,11 @@ _NO_DISK: Final = UnavailableError("the log's disk does not answer; come again",
 
 #: So few payments cost hardly more together than one of them; what a payment costs among others is seen in larger batches.
 _SOME: Final = 16
+
+
+def _no_time() -> int:
+    """The clock of batches that are not followed."""
+    return 0
 
 
 class Ticket(Protocol):
@@ -140,6 +146,7 @@ class Counters:
     conflicts: int = 0
     shed: int = 0
     deferred: int = 0
+    #: Processor time by phase: what the batches that were followed took, times as many as each stands for.
     phases_ns: dict[str, int] = field(default_factory=dict)
     #: By upper edge: batches by size (1, 2, 4, ... 256, above), flushes by time (`FLUSH_EDGES_S`, above), and their time together.
     batch_sizes: Ints = field(default_factory=lambda: np.zeros(10, np.int64))
@@ -198,6 +205,8 @@ class Engine:
         self.flights: deque[Flight] = deque()
         self.pending: dict[str, tuple[Flight | None, int, Ticket]] = {}
         self.counters = Counters()
+        #: One in so many batches is followed.
+        self.sampled = SAMPLED
         self.beside = Beside()
         #: Why nothing new may be decided, None while it may be; what was decided is answered still.
         self.halted: UnavailableError | None = None
@@ -334,12 +343,14 @@ class Engine:
             return
         begin = time.thread_time_ns()
         self._measure(begin, tickets)
+        sampled = self.counters.batches % self.sampled == 0
+        now_ns = time.thread_time_ns if sampled else _no_time
         self._taken = tickets
         state, in_force = self.state, self.in_force
         hashes = state.hashes([ticket.row for ticket in tickets])
         fresh, hashes = self._fresh(tickets, hashes)
         self._taken = fresh
-        at_ids = time.thread_time_ns()
+        at_ids = now_ns()
         if not fresh:
             return
         if self.halted is not None:
@@ -350,16 +361,16 @@ class Engine:
         received = self._received(fresh)
         events = state.events(rows, received, hashes)
         vectors = state.vectors(events)
-        at_fold = time.thread_time_ns()
+        at_fold = now_ns()
         judged = judge(in_force, rows, received, vectors, explained=self._approved_max(fresh, 0) >= len(fresh))
-        at_judge = time.thread_time_ns()
+        at_judge = now_ns()
         told = reasons_of(in_force, judged, vectors.values, self._approved_max(fresh, judged.stopped))
-        at_reasons, now = time.thread_time_ns(), time.perf_counter_ns()
+        at_reasons, now = now_ns(), time.perf_counter_ns()
         made = decisions_of(in_force, judged, vectors, told, [(now - ticket.arrived_ns) // 1_000 for ticket in fresh])
         records = state.records(
             rows, received, [made_ if ticket.decide else None for made_, ticket in zip(made, fresh, strict=True)], hashes
         )
-        at_records = time.thread_time_ns()
+        at_records = now_ns()
         try:
             first = self.log.append(self.log.epoch, encode_all(records))
         except FraudloopError as error:
@@ -376,14 +387,14 @@ class Engine:
         self.beside.note(in_force, judged, rows, vectors.values, received[-1])
         at_append = time.thread_time_ns()
         self._own_ns += at_append - begin
-        if self.counters.batches % SAMPLED == 0:
-            self.counters.features(vectors.values)
         deferred = told.count(None)
-        self.counters.deferred += deferred
-        if (explained := len(fresh) - deferred) > _SOME:
-            self.reason_ns += _COST_WEIGHT * ((at_reasons - at_judge) / explained - self.reason_ns)
-        self._count(len(fresh), (("ids", at_ids - begin), ("fold", at_fold - at_ids), ("judge", at_judge - at_fold),
-                                 ("reasons", at_reasons - at_judge), ("records", at_records - at_reasons), ("append", at_append - at_records)))  # fmt: skip
+        self._count(len(fresh), deferred)
+        if sampled:
+            self.counters.features(vectors.values)
+            self._follow((("ids", at_ids - begin), ("fold", at_fold - at_ids), ("judge", at_judge - at_fold), ("reasons", at_reasons - at_judge),
+                          ("records", at_records - at_reasons), ("append", at_append - at_records)))  # fmt: skip
+            if (explained := len(fresh) - deferred) > _SOME:
+                self.reason_ns += _COST_WEIGHT * ((at_reasons - at_judge) / explained - self.reason_ns)
 
     def _measure(self, begin_ns: int, tickets: Sequence[Ticket]) -> None:
         """A batch begins: follow what a payment costs, and whether those who wait become fewer again by themselves."""
@@ -577,13 +588,18 @@ class Engine:
         self.commands.clear()
         self.pending.clear()
 
-    def _count(self, decided: int, phases: Sequence[tuple[str, int]]) -> None:
+    def _count(self, decided: int, deferred: int) -> None:
         counters = self.counters
         counters.batches += 1
         counters.decided += decided
+        counters.deferred += deferred
         counters.batch_sizes[min(9, (decided - 1).bit_length())] += 1
+
+    def _follow(self, phases: Sequence[tuple[str, int]]) -> None:
+        """What the phases of a batch took that stands for `sampled` batches."""
+        spent_ns = self.counters.phases_ns
         for name, spent in phases:
-            counters.phases_ns[name] = counters.phases_ns.get(name, 0) + spent
+            spent_ns[name] = spent_ns.get(name, 0) + self.sampled * spent
 
     def close(self) -> None:
         """Flush what was appended; answer it; let go of the log. A second call does nothing. LedgerError: the last flush failed, and who

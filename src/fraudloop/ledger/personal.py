@@ -60,6 +60,9 @@ GENERATIONS_MAX: Final = 255
 _MANY: Final = 1_024
 _TOGETHER: Final = 1_024
 
+#: The hash of a text that is not there.
+_NOBODY: Final = bytes(16)
+
 _OTHER: Final = "a sealed value does not open: it is another vault's, or was changed; restore the right vault"
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -299,9 +302,12 @@ class Sealing:
     sealed: tuple[str, ...]
     hashed: tuple[str, ...]
     places: tuple[int, ...] = field(init=False, repr=False)
+    #: Of SUBJECTS, where their hashes stand.
+    _named: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "places", tuple(self.columns.index(name) for name in self.sealed))
+        object.__setattr__(self, "_named", tuple(self.hashed.index(name) for name in SUBJECTS if name in self.hashed))
 
     @staticmethod
     def of(columns: Sequence[str], *, marked: Iterable[str] = (), words: Iterable[str] = (), keep_places: bool = False) -> Sealing:
@@ -334,14 +340,14 @@ class Sealing:
 
     def subjects(self, hashes: Words) -> Words:
         """Whose payments they are, uint64 [n, 2]: by the first of SUBJECTS that each names."""
-        named = [self.hashed.index(name) for name in SUBJECTS if name in self.hashed]
+        named = self._named
         if not named:
             return np.zeros((len(hashes), 2), np.uint64)
         out = hashes[:, named[0]].copy()
         for place in named[1:]:
-            nobody = (out[:, 0] | out[:, 1]) == 0
-            if not nobody.tobytes().count(1):  # sooner than `any`
+            if _NOBODY not in out.tobytes():  # mostly everybody is named, and this sees it soonest
                 break
+            nobody = (out[:, 0] | out[:, 1]) == 0
             out[nobody] = hashes[nobody, place]
         return out
 

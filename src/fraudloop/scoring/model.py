@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudloop.compiled import njit
 from fraudloop.scoring.calibration import Calibration
 from fraudloop.scoring.inputs import Inputs
 from fraudloop.scoring.network import NetworkScorer
@@ -43,6 +44,10 @@ class Model:
     members: tuple[Member, ...]
     preprocessings: Mapping[str, Preprocessing]
     calibration: Calibration
+    _weights: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_weights", np.array([member.weight for member in self.members], np.float64))
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -76,11 +81,9 @@ class Model:
 
     def mean(self, by_member: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """The margins of the model from those of its members, float64 [n]."""
-        out, total = np.zeros(len(by_member[self.members[0].name])), 0.0
-        for member in self.members:
-            out += member.weight * by_member[member.name]
-            total += member.weight
-        return out / total
+        out = np.empty(len(by_member[self.members[0].name]))
+        _mean(np.concatenate([by_member[member.name] for member in self.members]), self._weights, out)
+        return out
 
     def margins(self, inputs: Inputs) -> NDArray[np.float64]:
         """Log-odds before calibration, float64 [n]."""
@@ -92,3 +95,21 @@ class Model:
         The same row gives the same bits in a batch of any size. InputError names a column that is not there.
         """
         return self.score_tables(self.tables(inputs)).scores
+
+
+@njit
+def _mean(margins: NDArray[np.float64], weights: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """margins: of one member after the other."""
+    n, total = len(out), 0.0
+    for member in range(len(weights)):
+        total += weights[member]
+    for row in range(n):
+        added = 0.0
+        for member in range(len(weights)):
+            added += weights[member] * margins[member * n + row]
+        out[row] = added / total
+
+
+def warm() -> None:
+    """Run the kernel once, so that its machine code is ready."""
+    _mean(np.zeros(1), np.ones(1), np.zeros(1))

@@ -114,7 +114,7 @@ def test_a_changed_rule_is_counted_anew_and_others_keep_their_counts() -> None:
 
 
 def test_what_a_batch_counts() -> None:
-    hits = np.array([[True, False, True], [False, False, False]])
+    hits = np.array([2, 0])
     tiers = np.array([Outcome.DECLINE, Outcome.REVIEW, Outcome.APPROVE], np.int8)
     assert counts(hits, tiers).tolist() == [2, 0, 2, 1]
     assert counts(hits, None).tolist() == [2, 0]
@@ -137,7 +137,7 @@ def test_limits_that_cannot_be_meant_are_refused() -> None:
 def test_a_batch_costs_little() -> None:
     """On a quiet core about 8 us a batch of 32 with 20 rules and a model, counting included; the bound leaves room for a busy one."""
     guard = Guard(subjects_of({f"r{n}": "1" for n in range(20)}, "m"))
-    hits, tiers = np.zeros((20, 32), bool), np.zeros(32, np.int8)
+    hits, tiers = np.zeros(20, np.int64), np.zeros(32, np.int8)
     best = float("inf")
     for start in range(5):
         begin = time.perf_counter_ns()
