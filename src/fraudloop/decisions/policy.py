@@ -172,7 +172,12 @@ class DecisionPolicy:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:32]
 
     def tier(
-        self, risk: Floats, amount: Floats, cold: NDArray[np.bool_] | None = None, degraded: NDArray[np.bool_] | None = None, fallback: bool = False
+        self,
+        risk: Floats,
+        amount: Floats,
+        cold: NDArray[np.bool_] | None = None,
+        degraded: NDArray[np.bool_] | None = None,
+        fallback: bool = False,
     ) -> NDArray[np.int8]:
         """What the policy alone says of n payments, int8 [n] of Outcome.
 

@@ -33,6 +33,7 @@ from tests.worlds import FEATURES, feature_table
 
 CASES = {
     "algorithms",
+    "bound",
     "decision",
     "door",
     "fold",
