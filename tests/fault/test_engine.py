@@ -368,6 +368,28 @@ def test_a_batch_waits_for_a_flush_that_is_short_and_not_for_a_long_one(tmp_path
     machine.close()
 
 
+def test_while_the_disk_stands_still_payments_are_decided_in_ever_larger_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(tmp_path, SimulatedFiles(), config={"queue_ms_max": 1e6}).open()
+    engine = machine.service.engine
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    tickets = [machine.ask(paid(machine, 0))]
+    machine.step()
+    assert isinstance(engine.flusher, ByHand)
+    engine.flusher.since = now[0] - 0.004
+    for n in range(1, 3_000):  # at ten thousand a second as many as come in 0.3 s
+        tickets.append(machine.ask(paid(machine, n)))
+        if engine.ripe:
+            machine.step()
+    groups = [len(flight.tickets) for flight in engine.flights]
+    assert len(groups) < engines.FLIGHTS_MAX and len(engine.queue) <= 64
+    assert groups == sorted(groups) and groups[-1] == 64
+    engine.flusher.since = 0.0
+    machine.settle()
+    assert all(ticket.answered is not None for ticket in tickets)
+    machine.close()
+
+
 @pytest.mark.parametrize("bound", ["queue_max", "queue_ms_max"])
 def test_too_many_are_sent_away_at_once_and_those_inside_wait_no_longer_for_it(tmp_path: Path, bound: str) -> None:
     machine = Machine(tmp_path, SimulatedFiles(), config={"queue_max": 40} if bound == "queue_max" else {"queue_ms_max": 2.0}).open()

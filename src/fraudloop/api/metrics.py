@@ -219,7 +219,7 @@ METRICS: Final = (
     Metric("fraudloop_payments_shed", "counter", (), "Payments turned away because the queue was full"),
     Metric("fraudloop_reasons_deferred", "counter", (), "Decisions whose model reasons were left for the reader"),
     Metric("fraudloop_batch_size", "histogram", (), "Payments of a micro-batch"),
-    Metric("fraudloop_loop_seconds", "counter", ("phase",), "Time of the scoring loop by phase"),
+    Metric("fraudloop_loop_seconds", "counter", ("phase",), "Processor time of the scoring loop by phase, from one batch in eight"),
     Metric("fraudloop_queue", "gauge", (), "Payments that wait for the loop"),
     Metric("fraudloop_queue_limit", "gauge", (), "Payments that may wait before others are turned away"),
     Metric("fraudloop_flush_seconds", "histogram", (), "Flushes of the log to disk"),
