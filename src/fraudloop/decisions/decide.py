@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudloop.compiled import njit
+from fraudloop.compiled import njit, plain
 
 # Named here too for those who take them from here.
 from fraudloop.decisions.policy import ColdStart as ColdStart
@@ -113,8 +113,7 @@ def decide(evidence: Evidence, policy: DecisionPolicy) -> Decisions:
         evidence.allow,
         evidence.lacks,
         evidence.amount,
-        # A column of vectors, perhaps: the kernel is compiled for one kind of array.
-        _UNKNOWN if cold_start is None else np.ascontiguousarray(evidence.history),
+        _UNKNOWN if cold_start is None or evidence.history is None else plain(evidence.history),  # it may be a column of vectors
         _UNKNOWN if control is None or evidence.draw is None else evidence.draw,
         _NOBODY if evidence.degraded is None else evidence.degraded,
         0.0 if cold_start is None else float(cold_start.below),

@@ -34,6 +34,15 @@ def test_echo_servers_answer_at_their_ceiling_and_at_a_rate(capsys: pytest.Captu
     assert "closed loop" in capsys.readouterr().out
 
 
+def test_the_flushes_between_two_looks_are_told_from_their_bins() -> None:
+    edges = [0.001, 0.002, 0.025, 0.1]
+    before = {"flush_s": {"edges": edges, "counts": [5, 0, 0, 0, 0]}}
+    after = {"flush_s": {"edges": edges, "counts": [105, 100, 0, 1, 0]}}
+    found = bench_service.flushes_between(before, after)
+    assert found == {"flushes": 201, "p99_ms": pytest.approx(1.99, abs=0.01), "slow": 1}
+    assert bench_service.flushes_between({}, after) == {}
+
+
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="needs redis-server")
 def test_the_recipe_decides() -> None:
     figures = bench_service.main(parts=["recipe"], sizes=TINY)
