@@ -380,6 +380,7 @@ def served(folder: Path, sizes: Sizes, customers: int, load: Callable[[Target, s
     with running(command, port, server_core, environment=told, log=folder / "serve.log") as server:
         wait_ready(port)
         wait_settled(port)
+        os.sync()  # what importing, and the cases before, have left to the disk is theirs
         on_core(load_core)
         return load(Target.of(f"http://127.0.0.1:{port}/score_transaction"), server)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 
 from fraudloop.engine.recovery import SNAPSHOTS_KEPT, newest_first
 from fraudloop.engine.state import State
+from fraudloop.gently import remove_tree
 
 
 class Snapshots:
@@ -64,8 +64,8 @@ def write(folder: Path, state: State) -> Path:
     """Write a snapshot, and remove those that are no longer kept."""
     if folder.is_dir():
         for unfinished in folder.glob(".*.new"):
-            shutil.rmtree(unfinished, ignore_errors=True)
+            remove_tree(unfinished)
     path = state.snapshot(folder)
     for old in newest_first(folder)[SNAPSHOTS_KEPT:]:
-        shutil.rmtree(old, ignore_errors=True)
+        remove_tree(old)
     return path

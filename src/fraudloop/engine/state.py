@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from fraudloop.errors import LedgerError, RefoldNeeded, SnapshotError
 from fraudloop.features.derive import derive
 from fraudloop.features.fold import Fold, Vectors
 from fraudloop.features.plan import compile_plan
+from fraudloop.gently import GentleFile, remove_tree
 from fraudloop.ledger.log import Group
 from fraudloop.ledger.personal import Sealing, Vault, sealing_of, with_hashes
 from fraudloop.ledger.positions import Positions
@@ -364,7 +364,7 @@ class State:
         """Write a snapshot into a folder of snapshots, under the name of its LSN; it is there whole or not at all."""
         target = folder / f"{self.next_lsn:020d}"
         fresh = folder / f".{self.next_lsn:020d}.new"
-        shutil.rmtree(fresh, ignore_errors=True)
+        remove_tree(fresh)
         fresh.mkdir(parents=True)
         known = self.known.rows()
         parts = {"known": known[known[:, 1] >= self.first_lsn], "labels": self.labels.rows()}
@@ -381,7 +381,7 @@ class State:
             self.fold.snapshot(fresh / "fold.state")
         body = msgspec.msgpack.encode(head)
         _write(fresh / "state.msgpack", np.frombuffer(hashlib.blake2b(body).digest() + body, np.uint8))
-        shutil.rmtree(target, ignore_errors=True)
+        remove_tree(target)
         fresh.rename(target)
         _sync(folder)
         return target
@@ -453,10 +453,9 @@ def _digest(rows: NDArray[np.int64]) -> bytes:
 
 
 def _write(path: Path, rows: NDArray[Any]) -> None:
-    with path.open("wb") as file:
-        rows.tofile(file)
-        file.flush()
-        os.fsync(file.fileno())
+    with GentleFile(path) as file:
+        file.write(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
+        file.sync()
 
 
 def _sync(folder: Path) -> None:

@@ -27,6 +27,7 @@ from fraudloop.errors import InputError, SnapshotError
 from fraudloop.features import kernel
 from fraudloop.features import layout as at
 from fraudloop.features.plan import Plan, compile_plan
+from fraudloop.gently import GentleFile
 
 _MAGIC: Final = b"fraudloop-state\n"
 _VERSION: Final = 3
@@ -367,11 +368,10 @@ class Fold:
         target = Path(path)
         temporary = target.with_name(f".{target.name}.new")
         try:
-            with temporary.open("wb") as file:
+            with GentleFile(temporary) as file:
                 for chunk in self._chunks():
                     file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
+                file.sync()
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)

@@ -11,7 +11,6 @@ is written, polars when something is read.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ import numpy as np
 from fraudloop.domain.outcome import Outcome
 from fraudloop.domain.transaction import TRANSACTION_SCHEMA
 from fraudloop.errors import LedgerError
+from fraudloop.gently import GentleFile
 from fraudloop.ledger.files import Files
 from fraudloop.ledger.groups import SEGMENT_BYTES, SegmentHeader
 from fraudloop.ledger.index import control_of
@@ -188,13 +188,37 @@ def day_of(at_us: int) -> str:
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
+class _Parquet:
+    """A Parquet file under way, written so that the log's flushes beside it do not wait."""
+
+    def __init__(self, path: Path, schema: Any) -> None:
+        import pyarrow.parquet as pq
+
+        self._file = GentleFile(path)
+        self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
+
+    def write(self, batch: Any) -> None:
+        self._writer.write_batch(batch)
+
+    def close(self, metadata: dict[bytes, bytes]) -> None:
+        """On disk when it returns."""
+        self._writer.add_key_value_metadata(metadata)
+        self._writer.close()
+        self._file.sync()
+        self._file.close()
+
+    def drop(self) -> None:
+        self._writer.close()
+        self._file.close()
+
+
 class _Table:
     """Rows of one Parquet file, at most EXPORT_ROWS of them in memory."""
 
     def __init__(self, path: Path, schema: dict[str, str]) -> None:
         self.path, self.rows, self._schema = path, 0, schema
         self._held: list[Sequence[Any]] = []
-        self._writer: Any = None
+        self._writer: _Parquet | None = None
 
     def add(self, row: Sequence[Any]) -> None:
         self._held.append(row)
@@ -204,24 +228,22 @@ class _Table:
 
     def close(self, metadata: bytes) -> None:
         self._flush()
-        self._writer.add_key_value_metadata({METADATA: metadata})
-        self._writer.close()
-        _sync(self.path)
+        assert self._writer is not None, "there is a batch, if an empty one"
+        self._writer.close({METADATA: metadata})
 
     def drop(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            self._writer.drop()
 
     def _flush(self) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         columns = list(zip(*self._held, strict=True)) or [()] * len(self._schema)
         arrays = [pa.array(values, _type(kind)) for values, kind in zip(columns, self._schema.values(), strict=True)]
         batch = pa.RecordBatch.from_arrays(arrays, names=list(self._schema))
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self.path, batch.schema, compression="zstd")
-        self._writer.write_batch(batch)
+            self._writer = _Parquet(self.path, batch.schema)
+        self._writer.write(batch)
         self._held = []
 
 
@@ -231,7 +253,7 @@ class _Payments:
     def __init__(self, path: Path, standing: Standing) -> None:
         self.path, self.rows, self.standing = path, 0, standing
         self._held: list[tuple[int, Transacted]] = []
-        self._writer: Any = None
+        self._writer: _Parquet | None = None
         self._schema: Any = None
         self._sealed = bool(standing.sealed)
         own = {*standing.columns, *_payment_names()}
@@ -252,17 +274,15 @@ class _Payments:
     def close(self, metadata: bytes) -> None:
         self._flush()
         standing = msgspec.json.encode({"sealed": self.standing.sealed, "hashed": self.standing.hashed, "columns": self.standing.columns})
-        self._writer.add_key_value_metadata({METADATA: metadata, b"fraudloop.sealing": standing})
-        self._writer.close()
-        _sync(self.path)
+        assert self._writer is not None, "there is a batch, if an empty one"
+        self._writer.close({METADATA: metadata, b"fraudloop.sealing": standing})
 
     def drop(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            self._writer.drop()
 
     def _flush(self) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         if not self._held:
             return
@@ -292,8 +312,8 @@ class _Payments:
         batch = pa.RecordBatch.from_arrays(arrays, names=names)
         if self._writer is None:
             self._schema = batch.schema
-            self._writer = pq.ParquetWriter(self.path, batch.schema, compression="zstd")
-        self._writer.write_batch(batch)
+            self._writer = _Parquet(self.path, batch.schema)
+        self._writer.write(batch)
         self._held = []
 
     def _vectors(self, decisions: Sequence[Decision | None]) -> tuple[np.ndarray, np.ndarray]:
@@ -416,14 +436,6 @@ def _inferred(name: str, values: Sequence[Any]) -> pa.DataType:
     if not kinds:
         return pa.string()
     raise LedgerError(f"column {name!r} holds values of several kinds, and the log does not say its type; verify the log")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _hash(path: Path) -> str:
