@@ -61,11 +61,13 @@ class GentleFile(io.FileIO):
 
 
 def remove(path: Path) -> None:
-    """Remove a file that nobody reads: who does, finds it cut short. Nothing if there is none."""
+    """Remove a file that nobody reads: who does, finds it cut short. One that has another name too, as in a copy made of links, keeps its content
+    there. Nothing if there is none."""
     with contextlib.suppress(FileNotFoundError):
-        handle = os.open(path, os.O_WRONLY)
+        handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
         try:
-            left = os.fstat(handle).st_size
+            found = os.fstat(handle)
+            left = found.st_size if found.st_nlink == 1 else 0
             while left > CUT_BYTES:
                 left -= CUT_BYTES
                 os.ftruncate(handle, left)

@@ -64,6 +64,15 @@ def test_a_large_file_is_cut_before_it_goes(tmp_path: Path, monkeypatch: pytest.
     remove(path)  # and nothing where there is nothing
 
 
+def test_a_copy_made_of_links_keeps_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gently, "CUT_BYTES", 1_000)
+    path, copy = tmp_path / "old", tmp_path / "copy"
+    path.write_bytes(bytes(3_500))
+    copy.hardlink_to(path)
+    remove(path)
+    assert not path.exists() and copy.read_bytes() == bytes(3_500)
+
+
 def test_a_folder_goes_with_all_in_it(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_bytes(b"kept")

@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 FLIGHTS_MAX: Final = 128
 
 #: One in so many batches is counted feature by feature, for what drifts does so over hours; and is followed phase by phase, for asking the
-#: system for a thread's processor time takes as long as some phases do.
+#: system for a thread's processor time is a call into it each time, at every edge of a phase.
 SAMPLED: Final = 8
 
 #: Upper edges of the times of flushes, seconds.

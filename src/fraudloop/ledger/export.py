@@ -202,14 +202,14 @@ class _Parquet:
 
     def close(self, metadata: dict[bytes, bytes]) -> None:
         """On disk when it returns."""
-        self._writer.add_key_value_metadata(metadata)
-        self._writer.close()
-        self._file.sync()
-        self._file.close()
+        with self._file:
+            self._writer.add_key_value_metadata(metadata)
+            self._writer.close()
+            self._file.sync()
 
     def drop(self) -> None:
-        self._writer.close()
-        self._file.close()
+        with self._file:
+            self._writer.close()
 
 
 class _Table:
